@@ -1,0 +1,51 @@
+# The book, its tests and its tools. `make help` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+# One thread per process: the book's networks are small, and results repeat bit for bit.
+export OMP_NUM_THREADS ?= 1
+# A headless backend set from outside would drop every figure from the notebooks.
+unexport MPLBACKEND
+
+NB ?=
+PROFILE ?= quick
+URL ?=
+
+.PHONY: help book test execute site lint format repository clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*##/  make \1:/p' Makefile
+	@echo '  (NB=name picks notebooks, PROFILE=quick|paper their profile: make execute NB=00 PROFILE=paper)'
+
+book: $(READY)  ## execute the notebooks that changed, build the site, print its path
+	@$(PY) tools/build.py book
+
+test: $(READY)  ## unit tests, every notebook cell against its committed output, site checks
+	@$(PY) -m pytest --nbval --nbval-cell-timeout=300
+
+execute: $(READY)  ## refresh the committed notebook outputs (NB=, PROFILE=)
+	@$(PY) tools/build.py execute --nb "$(NB)" --profile "$(PROFILE)"
+
+site: $(READY)  ## build the site from the committed outputs, executing nothing
+	@$(PY) tools/build.py site
+
+lint: $(READY)  ## check formatting and code (make format mends)
+	@$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check .
+
+format: $(READY)  ## format the code and mend what can be mended
+	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
+
+repository: $(READY)  ## set the repository's address everywhere (URL=https://github.com/OWNER/NAME)
+	@$(PY) tools/repository.py "$(URL)"
+
+clean:  ## remove what was built (the environment stays; delete .venv to renew it)
+	rm -rf _build .pytest_cache .hypothesis .ruff_cache
+
+# Made last, so that an interrupted installation is taken up again.
+$(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {v[0]}.{v[1]}: make ... PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@

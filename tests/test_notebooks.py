@@ -1,0 +1,111 @@
+"""What every notebook must look like; that its outputs are right is nbval's part of `make test`."""
+
+import ast
+import re
+
+import nbformat
+import pytest
+import yaml
+from conftest import ROOT
+
+# The one cell per notebook whose output is not compared: (cell's first line, why).
+IGNORED = {
+    "00-quickstart": ("scale = -AGCELoss(a=4, q=0.2).slope(1.0)", "trains networks"),
+}
+
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def notebook(request):
+    loaded = nbformat.read(request.param, as_version=4)
+    loaded.path = request.param
+    return loaded
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def outputs_of(cell, kind):
+    return [output for output in cell.outputs if output.output_type == kind]
+
+
+def test_every_notebook_is_in_the_table_of_contents():
+    listed = re.findall(r"file: (notebooks/\S+)", (ROOT / "_toc.yml").read_text())
+    assert listed == [f"notebooks/{path.stem}" for path in PATHS]
+
+
+def test_it_was_run_from_top_to_bottom_without_errors(notebook):
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        assert not outputs_of(cell, "error"), cell.source
+        assert not [o for o in outputs_of(cell, "stream") if o.name == "stderr"], cell.source
+
+
+def test_it_opens_with_title_badge_and_cost(notebook):
+    first = notebook.cells[0].source
+    number = int(notebook.path.stem[:2])
+    assert first.startswith(f"# {number} · ") and "**Cost.**" in first
+    url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+    badge = url.replace("https://github.com", "https://colab.research.google.com/github")
+    assert f"({badge}/blob/main/notebooks/{notebook.path.name})" in first
+
+
+def test_the_bootstrap_is_the_same_everywhere(notebook):
+    bootstrap, *others = [cell for cell in notebook.cells if "bootstrap" in tags(cell)]
+    reference = nbformat.read(PATHS[0], as_version=4)
+    assert not others and bootstrap is code_cells(notebook)[0]
+    assert bootstrap.source == next(c for c in reference.cells if "bootstrap" in tags(c)).source
+    url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+    assert f'REPOSITORY = "{url}"' in bootstrap.source
+
+
+def test_the_parameters_are_literals_and_the_profile_is_quick(notebook):
+    (cell,) = [cell for cell in notebook.cells if "parameters" in tags(cell)]
+    assert cell is code_cells(notebook)[1]
+    values = {}
+    for statement in ast.parse(cell.source).body:
+        assert isinstance(statement, ast.Assign), cell.source
+        values[statement.targets[0].id] = ast.literal_eval(statement.value)
+    assert values["profile"] == "quick"
+
+
+def test_at_most_one_listed_cell_goes_uncompared(notebook):
+    markers = ("NBVAL_IGNORE_OUTPUT", "NBVAL_SKIP", "NBVAL_RAISES_EXCEPTION")
+    skipping = {"nbval-skip", "nbval-raises-exception", "raises-exception"}
+    ignored = [cell for cell in code_cells(notebook) if "nbval-ignore-output" in tags(cell)]
+    for cell in code_cells(notebook):
+        assert not skipping & set(tags(cell)) and not any(m in cell.source for m in markers)
+    first_lines = [cell.source.splitlines()[0] for cell in ignored]
+    expected = IGNORED.get(notebook.path.stem)
+    assert first_lines == ([expected[0]] if expected else [])
+
+
+def test_every_checking_cell_prints_a_compared_line(notebook):
+    for cell in code_cells(notebook):
+        asserts = any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(cell.source)))
+        if asserts:
+            printed = outputs_of(cell, "stream") + outputs_of(cell, "execute_result")
+            assert printed and "nbval-ignore-output" not in tags(cell), cell.source
+
+
+def test_roles_that_colab_shows_literally_stay_in_the_sources_cell(notebook):
+    *body, last = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    assert last is notebook.cells[-1] and last.source.startswith("## Sources")
+    for cell in body:
+        assert not re.search(r"\{(cite|eq|numref|ref|prf:ref|doc)(:\w)?\}", cell.source), (
+            cell.source
+        )
+
+
+def test_figures_have_alt_texts(notebook):
+    for cell in code_cells(notebook):
+        if any("image/png" in output.get("data", {}) for output in cell.outputs):
+            alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            assert len(alt) > 20, cell.source

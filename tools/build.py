@@ -1,0 +1,202 @@
+"""Execute the notebooks and build the site.
+
+    python tools/build.py book      execute what changed into _build/, then build the site from it
+    python tools/build.py execute   refresh the committed outputs in notebooks/
+    python tools/build.py site      build the site from the committed outputs, executing nothing
+
+Notebooks run in order, each in a fresh kernel, with papermill. Run it through `make`.
+"""
+
+import argparse
+import hashlib
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "_build"
+EXECUTED = BUILD / "executed"
+STAGE = BUILD / "stage"
+BUDGET_SECONDS = 60  # per notebook, quick profile, 2 CPU cores
+
+# What an executed notebook depends on besides its own source.
+INPUTS = ["alfs_utils", "results", "book", "tools", "requirements.txt", "_config.yml", "_toc.yml"]
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=["book", "execute", "site"])
+    parser.add_argument("--nb", default="", help="only notebooks whose name contains this text")
+    parser.add_argument("--profile", default="quick", choices=["quick", "paper"])
+    options = parser.parse_args(argv)
+
+    notebooks = [nb for nb in sorted((ROOT / "notebooks").glob("*.ipynb")) if options.nb in nb.stem]
+    if not notebooks:
+        parser.error(f"no notebook in notebooks/ has {options.nb!r} in its name")
+    if options.command == "book":
+        return execute_changed(notebooks) or build_site(EXECUTED)
+    if options.command == "execute":
+        return execute_all(notebooks, options.profile)
+    return build_site(ROOT / "notebooks")
+
+
+def execute_changed(notebooks: list[Path]) -> int:
+    """Execute copies under _build/, skipping those whose key has not changed since."""
+    EXECUTED.mkdir(parents=True, exist_ok=True)
+    for stale in EXECUTED.iterdir():
+        if stale.stem not in {nb.stem for nb in notebooks}:
+            stale.unlink()
+    shared = shared_key()
+    keys = {nb: notebook_key(nb, shared) for nb in notebooks}
+
+    def run(notebook: Path) -> str:
+        output = EXECUTED / notebook.name
+        receipt = output.with_suffix(".key")
+        if output.exists() and receipt.exists() and receipt.read_text() == keys[notebook]:
+            return "unchanged"
+        receipt.unlink(missing_ok=True)
+        execute(notebook, output)
+        receipt.write_text(keys[notebook])
+        return "pass"
+
+    return report(notebooks, run)
+
+
+def execute_all(notebooks: list[Path], profile: str) -> int:
+    """Execute in place; a profile other than quick goes to _build/executed-PROFILE instead."""
+    if profile == "quick":
+        target, parameters = ROOT / "notebooks", {}
+    else:
+        target, parameters = BUILD / f"executed-{profile}", {"profile": profile}
+        target.mkdir(parents=True, exist_ok=True)
+        print(f"profile {profile}: the executed notebooks go to {target}")
+
+    def run(notebook: Path) -> str:
+        execute(notebook, target / notebook.name, parameters)
+        return "pass"
+
+    return report(notebooks, run)
+
+
+def report(notebooks: list[Path], run) -> int:
+    """Run each notebook, a line of progress for each, all failures listed at the end."""
+    failures, began = [], time.perf_counter()
+    for number, notebook in enumerate(notebooks, 1):
+        print(f"[{number}/{len(notebooks)}] {notebook.stem:<32}", end=" ", flush=True)
+        start = time.perf_counter()
+        try:
+            outcome = run(notebook)
+        except Exception as error:  # whatever a notebook raises, the others still run
+            outcome = "FAIL"
+            failures.append((notebook, error))
+        seconds = time.perf_counter() - start
+        slow = f"  (over the budget of {BUDGET_SECONDS} s)" if seconds > BUDGET_SECONDS else ""
+        print(f"{seconds:6.1f} s  {outcome}{slow}", flush=True)
+    print(f"{len(notebooks)} notebooks in {time.perf_counter() - began:.1f} s")
+    for notebook, error in failures:
+        print(f"\nFAILED {notebook.relative_to(ROOT)}\n{error}", file=sys.stderr)
+    if failures:
+        names = ", ".join(notebook.stem for notebook, _ in failures)
+        print(f"\n{len(failures)} of {len(notebooks)} notebooks failed: {names}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def execute(source: Path, output: Path, parameters: dict | None = None) -> None:
+    """Run `source` with papermill; `output` is only replaced once every cell has passed."""
+    import papermill
+
+    temporary = BUILD / "running" / f"{output.stem}.ipynb"
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nbformat's and pyzmq's own deprecations
+        papermill.execute_notebook(
+            source,
+            temporary,
+            parameters=parameters or {},
+            kernel_name="python3",
+            cwd=source.parent,
+            progress_bar=False,
+        )
+    strip_metadata(temporary)
+    shutil.move(temporary, output)
+
+
+def strip_metadata(path: Path) -> None:
+    """Drop the times and versions that papermill and the kernel add, so that re-runs are equal."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for cell in notebook.cells:
+        for name in ("papermill", "execution"):
+            cell.metadata.pop(name, None)
+        if not cell.metadata.get("tags"):
+            cell.metadata.pop("tags", None)
+    nbformat.write(notebook, path)
+
+
+def shared_key() -> str:
+    """Hash of everything that any notebook may depend on."""
+    digest = hashlib.sha256(f"{platform.python_version()} {platform.machine()}".encode())
+    for name in INPUTS:
+        path = ROOT / name
+        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+        for file in files:
+            if "__pycache__" not in file.parts:
+                digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def notebook_key(path: Path, shared: str) -> str:
+    """Hash of a notebook's source (outputs do not count) and of what all notebooks share."""
+    cells = nbformat.read(path, as_version=4).cells
+    source = [(c.cell_type, c.source, sorted(c.metadata.get("tags", []))) for c in cells]
+    return hashlib.sha256(f"{shared}{source!r}".encode()).hexdigest()
+
+
+def build_site(notebooks: Path) -> int:
+    """Build the site strictly (every warning is an error) from the given executed notebooks."""
+    stage(notebooks)
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    flags = ["-W", "-n", "--keep-going", "-q", "--path-output", str(ROOT)]
+    start = time.perf_counter()
+    status = subprocess.run([jupyter_book, "build", str(STAGE), *flags]).returncode
+    if status:
+        forget_site()  # Sphinx warns about a page only when it reads it: the next build must, too
+        print(f"the site was not built cleanly (status {status}): see above", file=sys.stderr)
+        return status
+    print(f"site built in {time.perf_counter() - start:.1f} s")
+    print(BUILD / "html" / "index.html")
+    return 0
+
+
+def stage(notebooks: Path) -> None:
+    """Lay out the site's sources in one folder; unchanged files keep their times."""
+    wanted = {Path(name): ROOT / name for name in ("_config.yml", "_toc.yml")}
+    wanted |= {p.relative_to(ROOT): p for p in (ROOT / "book").rglob("*") if p.is_file()}
+    wanted |= {Path("notebooks") / p.name: p for p in notebooks.glob("*.ipynb")}
+    for name, source in wanted.items():
+        target = STAGE / name
+        if not target.exists() or target.read_bytes() != source.read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+    stale = [p for p in STAGE.rglob("*") if p.is_file() and p.relative_to(STAGE) not in wanted]
+    for path in stale:
+        path.unlink()
+    if stale:
+        forget_site()  # else the pages of removed files would stay in it
+
+
+def forget_site() -> None:
+    """Remove the built site and Sphinx's memory of it."""
+    for name in (".doctrees", "html"):
+        shutil.rmtree(BUILD / name, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
