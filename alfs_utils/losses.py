@@ -77,13 +77,13 @@ def _option(name, value, options):
 
 
 def _in_float32_range(loss, *powers):
-    """Reject parameters whose largest value no float32 can hold (powers are (base, exponent))."""
+    """Reject parameters whose loss or slope no float32 can hold; powers are (base, exponent)."""
     for base, exponent in powers:
-        if base > 0 and exponent * math.log(base) > math.log(1e37):
-            raise ValueError(f"{loss!r}: the loss reaches {base:g}**{exponent:g}, above 1e37")
+        if base > 0 and exponent * math.log(base) > math.log(1e38):
+            raise ValueError(f"{loss!r}: the loss or its slope reaches {base:g}**{exponent:g}")
 
 
-def _check_call(input, target, weight):
+def _check_call(input, target, weight, ignore_index):
     """Whether the targets are class probabilities, after every check of shape and dtype."""
     for name, tensor in (("input", input), ("target", target)):
         if not isinstance(tensor, Tensor):
@@ -103,6 +103,10 @@ def _check_call(input, target, weight):
             raise TypeError(
                 f"target: the shape of input, {shape}, means class probabilities, which must be "
                 f"floating-point; got {target.dtype}"
+            )
+        if ignore_index >= 0:
+            raise ValueError(
+                f"ignore_index={ignore_index}: class-probability targets have no index to ignore"
             )
         return True
     expected = shape[:1] + shape[2:] if len(shape) > 1 else ()
@@ -159,17 +163,18 @@ class _Prediction:
         return torch.where(self.log_u < LOG_HALF, below, others)
 
 
-def _apply(per_example, input, target, weight, ignore_index, reduction, *, mean_over_n=False):
-    """Reduce ``per_example(prediction)`` as `F.cross_entropy` reduces its own terms."""
-    soft = _check_call(input, target, weight)
-    if soft and ignore_index >= 0:
-        raise ValueError(
-            f"ignore_index={ignore_index}: class-probability targets have no index to ignore"
-        )
+def _dtypes(input, target, soft):
+    """The dtype `F.cross_entropy` returns, and the one to compute in: float32 at least."""
     dtype = torch.promote_types(input.dtype, target.dtype) if soft else input.dtype
     if dtype.itemsize < 4 and torch.is_autocast_enabled(input.device.type):
         dtype = torch.float32
-    compute = torch.promote_types(dtype, torch.float32)
+    return dtype, torch.promote_types(dtype, torch.float32)
+
+
+def _apply(per_example, input, target, weight, ignore_index, reduction, *, mean_over_n=False):
+    """Reduce ``per_example(prediction)`` as `F.cross_entropy` reduces its own terms."""
+    soft = _check_call(input, target, weight, ignore_index)
+    dtype, compute = _dtypes(input, target, soft)
     single = input.dim() == 1
     if single:
         input, target = input.unsqueeze(0), target.unsqueeze(0)
@@ -366,11 +371,9 @@ class Loss(nn.Module):
         return ((1.0, self),)
 
     def __mul__(self, factor):
-        return (
-            LossSum((factor * c, loss) for c, loss in self._terms())
-            if _is_number(factor)
-            else NotImplemented
-        )
+        if isinstance(factor, bool) or not isinstance(factor, Real):
+            return NotImplemented
+        return LossSum([(factor, self)])
 
     __rmul__ = __mul__
 
@@ -380,9 +383,7 @@ class Loss(nn.Module):
         return LossSum([(1.0, self), (1.0, other)])
 
     def __radd__(self, other):
-        if not isinstance(other, nn.CrossEntropyLoss):
-            return NotImplemented
-        return LossSum([(1.0, other), (1.0, self)])
+        return _as_loss(other) + self if isinstance(other, nn.CrossEntropyLoss) else NotImplemented
 
     def __repr__(self):
         arguments = {name: getattr(self, name) for name in self._arguments}
@@ -396,10 +397,6 @@ class Loss(nn.Module):
             arguments["reduction"] = self.reduction
         inner = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         return f"{type(self).__name__}({inner})"
-
-
-def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 class PointwiseLoss(Loss):
@@ -475,6 +472,9 @@ class LossSum(_Composite):
             flat += [(factor * c, part) for c, part in _as_loss(loss)._terms()]
         if not flat:
             raise ValueError("terms: expected at least one (coefficient, loss)")
+        for _, loss in flat:
+            if getattr(loss, "label_smoothing", 0):
+                raise ValueError(f"{loss!r}: expected label_smoothing=0 in a sum")
         self.coefficients = tuple(c for c, _ in flat)
         self.losses = nn.ModuleList(loss for _, loss in flat)
         first = self.losses[0]
@@ -491,47 +491,35 @@ class LossSum(_Composite):
     def _parts(self):
         return self.losses
 
-    def _combine(self, value_of):
-        # A zero coefficient silences a term even where it is infinite.
-        return (
-            sum(_times(c, value_of(loss)) for c, loss in self.terms if c)
-            if any(self.coefficients)
-            else _times(0.0, value_of(self.losses[0]))
-        )
-
     def _per_example(self, prediction):
-        return _add_up((c, loss._per_example(prediction)) for c, loss in self.terms)
+        (coefficient, loss), *rest = self.terms
+        total = loss._per_example(prediction)
+        if coefficient != 1:
+            total = total * coefficient
+        for coefficient, loss in rest:
+            total = torch.add(total, loss._per_example(prediction), alpha=coefficient)
+        return total
 
     def _is_pointwise(self):
         return all(loss._is_pointwise() for loss in self.losses)
 
-    def _of_probability(self, u):
-        return self._combine(lambda loss: loss._of_probability(u))
+    def _combine(self, function, u):
+        # A zero coefficient silences a term even where it is infinite.
+        return sum(
+            (_like(u, c)[0] * getattr(loss, function)(u) for c, loss in self.terms if c), 0 * u
+        )
 
-    def _of_log_probability(self, log_u):
-        return _add_up((c, loss._of_log_probability(log_u)) for c, loss in self.terms)
+    def _of_probability(self, u):
+        return self._combine("_of_probability", u)
 
     def _formula(self, u):
-        return self._combine(lambda loss: loss._formula(u))
+        return self._combine("_formula", u)
 
     def _derivative(self, u):
-        return self._combine(lambda loss: loss._derivative(u))
+        return self._combine("_derivative", u)
 
     def __repr__(self):
         return " + ".join(f"{c!r} * {loss!r}" for c, loss in self.terms)
-
-
-def _add_up(terms):
-    (coefficient, total), *rest = terms
-    if coefficient != 1:
-        total = total * coefficient
-    for coefficient, value in rest:
-        total = torch.add(total, value, alpha=coefficient)
-    return total
-
-
-def _times(coefficient, value):
-    return (Decimal(coefficient) if isinstance(value, Decimal) else coefficient) * value
 
 
 def _as_loss(loss):
@@ -574,23 +562,19 @@ class CELoss(PointwiseLoss, nn.CrossEntropyLoss):
         return ("label_smoothing",) if self.label_smoothing else ()
 
     def forward(self, input, target):
-        weight = None if self.weight is None else self.weight.to(input.dtype)
+        soft = _check_call(input, target, self.weight, self.ignore_index)
+        dtype, compute = _dtypes(input, target, soft)
         return F.cross_entropy(
-            input,
+            input.to(compute),
             target,
-            weight,
+            None if self.weight is None else self.weight.to(compute),
             ignore_index=self.ignore_index,
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
-        )
+        ).to(dtype)
 
     def _is_pointwise(self):
         return not self.label_smoothing
-
-    def _per_example(self, prediction):
-        if self.label_smoothing:
-            raise ValueError(f"label_smoothing={self.label_smoothing}: expected 0 inside a sum")
-        return -prediction.log_u
 
     def _of_log_probability(self, log_u):
         return -log_u
@@ -761,7 +745,7 @@ class AGCELoss(PointwiseLoss):
     Raises
     ------
     ValueError
-        For illegal parameters, or where (a + 1)^q or a^q exceeds 1e37.
+        For illegal parameters, or where the loss or its slope exceeds 1e38.
     """
 
     _arguments = ("a", "q")
@@ -773,7 +757,8 @@ class AGCELoss(PointwiseLoss):
             self.a = _real("a", a, "a number >= 0 for q > 0", lambda a: a >= 0)
         else:
             self.a = _real("a", a, "a number > 0 for q <= 0", lambda a: a > 0)
-        _in_float32_range(self, (self.a + 1, self.q), (self.a, self.q))
+        zero = (self.a, self.q - 1) if self.q <= 0 else (1.0, 0.0)
+        _in_float32_range(self, (self.a + 1, self.q), zero)
 
     def _of_log_probability(self, log_u):
         a = self.a if self.a >= torch.finfo(log_u.dtype).tiny else 0.0
@@ -818,7 +803,7 @@ class AULLoss(PointwiseLoss):
     Raises
     ------
     ValueError
-        For illegal parameters, or where the loss exceeds 1e37.
+        For illegal parameters, or where the loss or (but for a = 1) its slope exceeds 1e38.
     """
 
     _arguments = ("a", "p")
@@ -830,17 +815,18 @@ class AULLoss(PointwiseLoss):
             self.a = _real("a", a, "a number >= 1 for p > 0", lambda a: a >= 1)
         else:
             self.a = _real("a", a, "a number > 1 for p <= 0", lambda a: a > 1)
-        _in_float32_range(self, (self.a, self.p), (self.a - 1, self.p))
-        if self.a == 1:
-            _in_float32_range(self, (self.p, -1.0))
+        one = (self.p, -1.0) if self.a == 1 else (self.a - 1, self.p - 1)
+        _in_float32_range(self, (self.a, self.p), one)
 
     def _near_one(self):
         return self.a < 1.01
 
     def _per_example(self, prediction):
-        if self._near_one() and prediction.log_probs.shape[1] > 1:
-            return self._of_log_complement(prediction.log_complement())
-        return super()._per_example(prediction)
+        if not self._near_one():
+            return super()._per_example(prediction)
+        if prediction.log_probs.shape[1] == 1:  # nothing but u = 1
+            return 0 * prediction.log_u
+        return self._of_log_complement(prediction.log_complement())
 
     def _of_log_probability(self, log_u):
         if self._near_one():
@@ -921,12 +907,16 @@ class FocalLoss(PointwiseLoss):
         self.compat = _option("compat", compat, COMPATS)
 
     def _of_log_probability(self, log_u):
-        v = -torch.expm1(log_u)
+        v = 1 - torch.exp(log_u)
         if self.compat == "official":
             v = v.detach()
         # Far below the resolution of u: keeps 0 * inf out of both derivatives at u = 1.
-        floor = torch.finfo(log_u.dtype).eps ** 2
-        return -log_u * v.clamp(min=floor) ** self.gamma
+        v = v.clamp(min=torch.finfo(v.dtype).eps ** 2)
+        # The compiler has no shortcut of its own for the square root.
+        return -log_u * (v.sqrt() if self.gamma == 0.5 else v**self.gamma)
+
+    def _of_probability(self, u):
+        return -torch.log(u) * (1 - u) ** self.gamma
 
     def _formula(self, u):
         (gamma,) = _like(u, self.gamma)
@@ -1076,8 +1066,8 @@ class NLNLLoss(Loss):
     Parameters
     ----------
     seed : int >= 0
-        Seed of the generator, which is made anew on another kind of device. Give each process
-        of a distributed run its own.
+        Seed of `generator`, which is made anew when the device changes. Give each process of a
+        distributed run its own, and register the generator with a CUDA graph that draws.
     compat : {"formula", "official"}
         "official" clamps 1 - u at 1e-5 (see `negative_learning`) and, with `weight`, divides
         the mean by the number of elements instead of their weights (outside sums).
@@ -1113,7 +1103,7 @@ class NLNLLoss(Loss):
 
     def draw(self, target, num_classes):
         """Complementary labels, uniform over the classes other than `target`, in its shape."""
-        if self.generator.device.type != target.device.type:
+        if self.generator.device != target.device:
             self.generator = torch.Generator(target.device).manual_seed(self.seed)
         k = torch.randint(
             num_classes - 1, target.shape, generator=self.generator, device=target.device
@@ -1127,10 +1117,11 @@ class NLNLLoss(Loss):
         return _negative(prediction, self.compat)
 
     def get_extra_state(self):
-        return self.generator.get_state()
+        return {"device": str(self.generator.device), "state": self.generator.get_state()}
 
     def set_extra_state(self, state):
-        self.generator.set_state(state)
+        self.generator = torch.Generator(state["device"])
+        self.generator.set_state(state["state"])
 
 
 # --- text -----------------------------------------------------------------------------------
@@ -1161,10 +1152,12 @@ def loss_from_string(text):
 
 def _build(node, text):
     match node:
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            return _build(left, text) * _build(right, text)
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _build(left, text) + _build(right, text)
+        case ast.BinOp(left=left, op=ast.Mult() | ast.Add() as op, right=right):
+            left, right = _build(left, text), _build(right, text)
+            if isinstance(op, ast.Add) and isinstance(left, Loss) and isinstance(right, Loss):
+                return left + right
+            if isinstance(op, ast.Mult) and isinstance(left, Loss) != isinstance(right, Loss):
+                return left * right
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             if name not in LOSSES:
                 raise ValueError(f"text: unknown loss {name!r}; known: {', '.join(LOSSES)}")
@@ -1177,22 +1170,7 @@ def _build(node, text):
 
 
 LOSSES = {
-    loss.__name__: loss
-    for loss in (
-        CELoss,
-        MAELoss,
-        UnhingedLoss,
-        RCELoss,
-        SCELoss,
-        GCELoss,
-        AGCELoss,
-        AULLoss,
-        AELLoss,
-        FocalLoss,
-        Normalized,
-        NCELoss,
-        NormalizedFocalLoss,
-        NormalizedGCELoss,
-        NLNLLoss,
-    )
+    name: value
+    for name, value in ((name, globals()[name]) for name in __all__)
+    if isinstance(value, type) and value not in (Loss, LossSum, PointwiseLoss)
 }

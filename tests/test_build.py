@@ -43,7 +43,7 @@ def outcomes(capsys):
 
 
 def notebooks(project):
-    return sorted((project / "notebooks").glob("*.ipynb"))
+    return build.all_notebooks()
 
 
 def printed(path):

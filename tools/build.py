@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--profile", default="quick", choices=["quick", "paper"])
     options = parser.parse_args(argv)
 
-    notebooks = [nb for nb in sorted((ROOT / "notebooks").glob("*.ipynb")) if options.nb in nb.stem]
+    notebooks = [nb for nb in all_notebooks() if options.nb in name_of(nb)]
     if not notebooks:
         parser.error(f"no notebook in notebooks/ has {options.nb!r} in its name")
     if options.command == "book":
@@ -46,17 +46,29 @@ def main(argv: list[str] | None = None) -> int:
     return build_site(ROOT / "notebooks")
 
 
+def all_notebooks() -> list[Path]:
+    """The notebooks in the order of the book: chapters first, then the folders beside them."""
+    found = (ROOT / "notebooks").rglob("*.ipynb")
+    chapters = [path for path in found if ".ipynb_checkpoints" not in path.parts]
+    return sorted(chapters, key=lambda path: (len(path.parts), path))
+
+
+def name_of(notebook: Path) -> str:
+    """A notebook's name below notebooks/, without the ending."""
+    return notebook.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
+
+
 def execute_changed(notebooks: list[Path]) -> int:
     """Execute copies under _build/, skipping those whose key has not changed since."""
-    EXECUTED.mkdir(parents=True, exist_ok=True)
-    for stale in EXECUTED.iterdir():
-        if stale.stem not in {nb.stem for nb in notebooks}:
+    wanted = {EXECUTED / f"{name_of(notebook)}.ipynb" for notebook in notebooks}
+    for stale in EXECUTED.rglob("*.ipynb"):
+        if stale not in wanted:
             stale.unlink()
     shared = shared_key()
     keys = {nb: notebook_key(nb, shared) for nb in notebooks}
 
     def run(notebook: Path) -> str:
-        output = EXECUTED / notebook.name
+        output = EXECUTED / f"{name_of(notebook)}.ipynb"
         receipt = output.with_suffix(".key")
         if output.exists() and receipt.exists() and receipt.read_text() == keys[notebook]:
             return "unchanged"
@@ -74,11 +86,10 @@ def execute_all(notebooks: list[Path], profile: str) -> int:
         target, parameters = ROOT / "notebooks", {}
     else:
         target, parameters = BUILD / f"executed-{profile}", {"profile": profile}
-        target.mkdir(parents=True, exist_ok=True)
         print(f"profile {profile}: the executed notebooks go to {target}")
 
     def run(notebook: Path) -> str:
-        execute(notebook, target / notebook.name, parameters)
+        execute(notebook, target / f"{name_of(notebook)}.ipynb", parameters)
         return "pass"
 
     return report(notebooks, run)
@@ -88,7 +99,7 @@ def report(notebooks: list[Path], run) -> int:
     """Run each notebook, a line of progress for each, all failures listed at the end."""
     failures, began = [], time.perf_counter()
     for number, notebook in enumerate(notebooks, 1):
-        print(f"[{number}/{len(notebooks)}] {notebook.stem:<32}", end=" ", flush=True)
+        print(f"[{number}/{len(notebooks)}] {name_of(notebook):<32}", end=" ", flush=True)
         start = time.perf_counter()
         try:
             outcome = run(notebook)
@@ -102,7 +113,7 @@ def report(notebooks: list[Path], run) -> int:
     for notebook, error in failures:
         print(f"\nFAILED {notebook.relative_to(ROOT)}\n{error}", file=sys.stderr)
     if failures:
-        names = ", ".join(notebook.stem for notebook, _ in failures)
+        names = ", ".join(name_of(notebook) for notebook, _ in failures)
         print(f"\n{len(failures)} of {len(notebooks)} notebooks failed: {names}", file=sys.stderr)
     return 1 if failures else 0
 
@@ -111,8 +122,9 @@ def execute(source: Path, output: Path, parameters: dict | None = None) -> None:
     """Run `source` with papermill; `output` is only replaced once every cell has passed."""
     import papermill
 
-    temporary = BUILD / "running" / f"{output.stem}.ipynb"
-    temporary.parent.mkdir(parents=True, exist_ok=True)
+    temporary = BUILD / "running" / output.name
+    for folder in (temporary.parent, output.parent):
+        folder.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nbformat's and pyzmq's own deprecations
         papermill.execute_notebook(
@@ -179,7 +191,7 @@ def stage(notebooks: Path) -> None:
     """Lay out the site's sources in one folder; unchanged files keep their times."""
     wanted = {Path(name): ROOT / name for name in ("_config.yml", "_toc.yml")}
     wanted |= {p.relative_to(ROOT): p for p in (ROOT / "book").rglob("*") if p.is_file()}
-    wanted |= {Path("notebooks") / p.name: p for p in notebooks.glob("*.ipynb")}
+    wanted |= {Path("notebooks") / p.relative_to(notebooks): p for p in notebooks.rglob("*.ipynb")}
     for name, source in wanted.items():
         target = STAGE / name
         if not target.exists() or target.read_bytes() != source.read_bytes():

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PLACES = ["_config.yml", "README.md", "CITATION.cff", "pyproject.toml", "notebooks/*.ipynb"]
+PLACES = ["_config.yml", "README.md", "CITATION.cff", "pyproject.toml", "notebooks/**/*.ipynb"]
 COLAB = "https://colab.research.google.com/github/"
 
 
