@@ -157,7 +157,7 @@ class _Prediction:
         # logsumexp with one pass less over (N, C) in each direction.
         others = self.log_probs.scatter(1, own, -math.inf)
         shift = others.detach().amax(1, keepdim=True)
-        others = self.total((others - shift).exp_()).log()
+        others = self.total(others.sub_(shift).exp_()).log()
         others = others + (shift if self.target is None else shift.squeeze(1))
         below = torch.log1p(-torch.exp(self.log_u.clamp(max=LOG_HALF)))
         return torch.where(self.log_u < LOG_HALF, below, others)
@@ -210,21 +210,22 @@ def _apply(per_example, input, target, weight, ignore_index, reduction, *, mean_
     return loss.to(dtype)
 
 
-def _power_gap(x, q, log_scale, extreme):
-    """(e^{q (x + log_scale)} - e^{q log_scale}) / q, or x for q -> 0; x between 0 and `extreme`.
+def _power_gap(x, q, log_scale, extreme, sign=1.0):
+    """sign (e^{q (x + log_scale)} - e^{q log_scale}) / q, or sign x for q -> 0.
 
-    expm1 keeps the value where q x is small, but its derivative (result + 1) dies where e^{q x}
-    does; exp keeps the derivative there. The clamp keeps the branch not taken finite.
+    x lies between 0 and `extreme`. expm1 keeps the value where q x is small, but its derivative
+    (result + 1) dies where e^{q x} does; exp keeps the derivative there. The clamp keeps the
+    branch not taken finite.
     """
     if abs(q) < TINY_EXPONENT:
-        return x
-    scale, y = math.exp(q * log_scale), q * x
+        return sign * x
+    scale, y = sign * math.exp(q * log_scale) / q, q * x
     if abs(q * extreme) <= 2:
-        return torch.expm1(y) * (scale / q)
+        return torch.expm1(y) * scale
     if abs(q) >= 0.1 and q * extreme < 0:
-        return torch.rsub(torch.exp(y), -scale / q, alpha=-scale / q)
-    near = torch.expm1(y.clamp(-1, 1)) * (scale / q)
-    far = (torch.exp(y + q * log_scale) - scale) / q
+        return torch.rsub(torch.exp(y), -scale, alpha=-scale)
+    near = torch.expm1(y.clamp(-1, 1)) * scale
+    far = torch.exp(y + q * log_scale) * (sign / q) - scale
     return torch.where(y.abs() < 1, near, far)
 
 
@@ -307,11 +308,10 @@ class Loss(nn.Module):
         if weight is not None:
             if not isinstance(weight, Tensor):
                 weight = torch.as_tensor(weight, dtype=torch.float64)
-            if weight.dim() != 1 or not weight.is_floating_point():
-                raise ValueError(
-                    "weight: expected a floating-point tensor of shape (C,), "
-                    f"got {weight.dtype} of shape {tuple(weight.shape)}"
-                )
+            if not weight.is_floating_point():
+                raise TypeError(f"weight: expected a floating-point tensor, got {weight.dtype}")
+            if weight.dim() != 1:
+                raise ValueError(f"weight: expected shape (C,), got {tuple(weight.shape)}")
         if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
             raise TypeError(f"ignore_index={ignore_index!r}: expected an int")
         self.register_buffer("weight", weight)
@@ -716,7 +716,7 @@ class GCELoss(PointwiseLoss):
     def _of_log_probability(self, log_u):
         if self.compat == "official":
             log_u = log_u.clamp(min=math.log(1e-7))
-        return -_power_gap(log_u, self.q, 0.0, -math.inf)
+        return _power_gap(log_u, self.q, 0.0, -math.inf, sign=-1.0)
 
     def _formula(self, u):
         (q,) = _like(u, self.q)
@@ -771,7 +771,7 @@ class AGCELoss(PointwiseLoss):
                 x = torch.log(u + a) - math.log1p(a)
             else:
                 x = torch.log1p(torch.rsub(u, -1 / (a + 1), alpha=-1 / (a + 1)))
-        return -_power_gap(x, self.q, math.log1p(a), extreme)
+        return _power_gap(x, self.q, math.log1p(a), extreme, sign=-1.0)
 
     def _formula(self, u):
         a, q = _like(u, self.a, self.q)
