@@ -1,0 +1,158 @@
+"""Broken copies of `alfs_utils.losses` must fail the checks of `test_losses`.
+
+Each mutant replaces one piece of the source; the piece must still be there, so a mutant cannot
+go stale unnoticed. ``python tests/test_losses_mutants.py`` prints which check kills which mutant.
+"""
+
+# ruff: noqa: E501 (one mutant a line)
+
+import inspect
+import types
+
+import pytest
+import test_losses as T
+import torch
+
+from alfs_utils import losses
+
+SOURCE = inspect.getsource(losses)
+FEW = [
+    case
+    for case in T.CASES
+    if case[1].get("q") not in (1e-25,) and case[1].get("a", 1) not in (1e4, 100.0)
+]
+
+MUTANTS = {
+    # formulas
+    "AGCE: wrong exponent": ("_power_gap(x, self.q,", "_power_gap(x, self.q + 1,"),
+    "AGCE: scale of u instead of 1 + a": ("self.q, math.log1p(a), extreme", "self.q, 0.0, extreme"),
+    "AGCE: no case of its own for a = 0": ("        if a == 0:\n", "        if a < 0:\n"),
+    "AUL: wrong exponent": ("_power_gap(torch.log1p(ratio), self.p,", "_power_gap(torch.log1p(ratio), self.p - 1,"),
+    "AUL: no care near a = 1": ("return self.a < 1.01", "return self.a == 1"),
+    "AUL: a = 1 from the rounded 1 - u": (
+        "return self._of_log_complement(prediction.log_complement())",
+        "return self._of_log_probability(prediction.log_u)",
+    ),
+    "AUL: a single class": ("        if prediction.log_probs.shape[1] == 1:  # nothing", "        if False:  # nothing"),
+    "AEL: not divided by a": ("torch.exp(log_u) * (-1 / self.a)", "torch.exp(log_u) * -1"),
+    "AEL: no cap": (".clamp(max=50.0)", ""),
+    "MAE: half": ("    scale = 2.0\n", "    scale = 1.0\n"),
+    "RCE: the literature's -4": ("LOG_1E_4 = math.log(1e-4)", "LOG_1E_4 = -4.0"),
+    "SCE: parts swapped": ("        scale = -self.beta * self.A", "        scale = -self.alpha * self.A"),
+    "focal: exponent": ("v.sqrt() if self.gamma == 0.5 else v**self.gamma", "v**self.gamma.__abs__() * v"),
+    "focal: no floor": ("        v = v.clamp(min=torch.finfo(v.dtype).eps ** 2)\n", ""),
+    "focal: always detached": ("            v = v.detach()\n", "            pass\n        v = v.detach()\n"),
+    # gradients
+    "power: expm1 alone": ("    if abs(q * extreme) <= 2:", "    if True:"),
+    "power: exp alone": ("    if abs(q) >= 0.1 and q * extreme < 0:", "    if q * extreme < 0:"),
+    "power: unclamped branch": ("torch.expm1(y.clamp(-1, 1))", "torch.expm1(y)"),
+    "linear: expm1": (
+        "torch.rsub(torch.exp(log_u), self.scale, alpha=self.scale)", "-self.scale * torch.expm1(log_u)"
+    ),
+    "log of a rounded softmax": (
+        "F.log_softmax(input, 1, dtype=compute)", "F.softmax(input, 1, dtype=compute).log()"
+    ),
+    # normalisers
+    "normalised: label left out of the sum": (
+        "prediction.pick(all_classes) / total",
+        "prediction.pick(all_classes) / (total - prediction.pick(all_classes))",
+    ),
+    "normalised: no floor": (".clamp(min=torch.finfo(all_classes.dtype).tiny)", ""),
+    "NCE: mean for sum": (
+        "prediction.log_u / prediction.total(prediction.log_probs)",
+        "prediction.log_u / prediction.total(prediction.log_probs) * prediction.log_probs.shape[1]",
+    ),
+    # compatibility
+    "official GCE: other clamp": ("min=math.log(1e-7)", "min=math.log(1e-5)"),
+    "official GCE: no clamp": ("            log_u = log_u.clamp(min=math.log(1e-7))", "            pass"),
+    "official RCE and SCE: no clamp": (".exp().clamp(min=1e-7)", ".exp()"),
+    "official focal: not detached": ("            v = v.detach()\n", "            pass\n"),
+    "official NLNL: no clamp": ("(1 - torch.exp(prediction.log_u)).clamp(min=1e-5)", "(1 - torch.exp(prediction.log_u))"),
+    "official NLNL: divided by weights": ('mean_over_n=self.compat == "official"', "mean_over_n=False"),
+    # reduction
+    "mean over N despite weights": ("(valid if mean_over_n else scale).sum()", "valid.sum()"),
+    "ignored elements count": ("valid = target != ignore_index", "valid = target == target"),
+    "mean over nothing is 0": ('elif reduction == "mean" and loss.numel() == 0:', "elif False:"),
+    "weight lost for probabilities": ("scale = target if weight is None else", "scale = target if True else"),
+    "computed in half": ("return dtype, torch.promote_types(dtype, torch.float32)", "return dtype, dtype"),
+    "half under autocast": ("    if dtype.itemsize < 4 and", "    if False and"),
+    "host synchronisation": ("        scale = valid.to(compute)\n", "        scale = valid.to(compute)\n        bool(valid.all())\n"),
+    # algebra
+    "sum: coefficient lost": ("alpha=coefficient)", "alpha=1)"),
+    "sum: first coefficient lost": ("            total = total * coefficient\n", "            pass\n"),
+    "sum: nested factor lost": ("(factor * c, part)", "(c, part)"),
+    "sum: reduction of the first only": ("for part in self._parts():", "for part in self._parts()[:1]:"),
+    "sum: 0 times infinity": ("for c, loss in self.terms if c)", "for c, loss in self.terms)"),
+    # l(u) and l'(u)
+    "slope of AGCE": ("return -_pow(a + u, q - 1)", "return -_pow(a + u, q)"),
+    "slope of AUL": ("return -_pow(a - u, p - 1)", "return _pow(a - u, p - 1)"),
+    "slope of AEL": ("return -_exp(-u / a) / a", "return -_exp(-u / a)"),
+    "slope of focal": ("return steep - _pow(1 - u, gamma) / u", "return -_pow(1 - u, gamma) / u"),
+    "ends: 15 digits": ("prec=60", "prec=15"),
+    "ends: 17 digits": ("prec=60", "prec=17"),
+    # negative learning
+    "NLNL: may draw the label": ("return k + (k >= target)", "return k"),
+    "NLNL: off by one": ("return k + (k >= target)", "return k + (k > target)"),
+    "NLNL: not uniform": ("return k + (k >= target)", "return k // 2 + (k // 2 >= target)"),
+    "NLNL: global generator": ("generator=self.generator, device", "device"),
+    "NLNL: clamped": ("return -prediction.log_complement()", "return -torch.log((1 - prediction.log_u.exp()).clamp(min=1e-5))"),
+    "NLNL: others' logsumexp alone": ("torch.where(self.log_u < LOG_HALF, below", "torch.where(self.log_u < -1e9, below"),
+    "NLNL: log1p alone": ("torch.where(self.log_u < LOG_HALF, below", "torch.where(self.log_u < 0, below"),
+}  # fmt: skip
+
+
+def checks(L):
+    """Every check of `test_losses`, cheap ones first, as (name, call)."""
+    yield "cross_entropy", lambda: T.check_cross_entropy(L)
+    for name, kwargs in FEW:
+        yield f"formula {name}", lambda n=name, k=kwargs: T.check_formula(L, n, k)
+        yield (
+            f"formula {name}",
+            lambda n=name, k=kwargs: T.check_formula(L, n, k, kind="soft", shape=(1, 1)),
+        )
+    yield "algebra", lambda: T.check_algebra(L)
+    yield "reduction", lambda: T.check_reduction(L)
+    yield "normalized", lambda: T.check_normalized(L)
+    yield "half", lambda: T.check_half(L)
+    yield "edges", lambda: T.check_edges(L)
+    for name in T.OFFICIAL:
+        yield f"official {name}", lambda n=name: T.check_official(L, n)
+    yield "negative_learning", lambda: T.check_negative_learning(L)
+    yield "nlnl", lambda: T.check_nlnl(L)
+    terms = (L.MAELoss(), L.AULLoss(1, 0.5) + L.NCELoss())
+    yield "host synchronisation", lambda: T.check_no_host_synchronisation(L, terms)
+    for name, kwargs in FEW:
+        if name in T.POINTWISE:
+            yield f"inside {name}", lambda n=name, k=kwargs: T.check_inside(L, n, k)
+            yield f"ends {name}", lambda n=name, k=kwargs: T.check_ends(L, n, k)
+            yield f"gradient {name}", lambda n=name, k=kwargs: T.check_gradient(L, n, k)
+    for name in T.NAIVE:
+        yield f"finite {name}", lambda n=name: T.check_finite(L, n, cases=500)
+
+
+def killer(old, new):
+    """Name of the first check that fails on the mutant, or None."""
+    assert SOURCE.count(old) >= 1, f"stale mutant: {old!r} is not in the source"
+    module = types.ModuleType("mutant")
+    exec(compile(SOURCE.replace(old, new), "mutant.py", "exec"), vars(module))
+    for name, check in checks(module):
+        torch.manual_seed(0)
+        try:
+            check()
+        except Exception:
+            return name
+    return None
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_mutant_is_killed(mutant):
+    assert killer(*MUTANTS[mutant]), f"survived: {mutant}"
+
+
+def test_the_checks_pass_without_a_mutation():
+    assert killer("import ast", "import ast") is None
+
+
+if __name__ == "__main__":
+    for name, mutant in MUTANTS.items():
+        print(f"{name:45} {killer(*mutant)}")
