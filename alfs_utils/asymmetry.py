@@ -1,0 +1,908 @@
+"""Asymmetry of a loss on label noise: ratios, certificates with witnesses, certified minimisers.
+
+A loss L is asymmetric on weights w with a unique maximum w_t if the weighted risk
+F(u) = sum_i w_i L(u, i) has e_t as its only minimiser on the probability simplex (Definition 2 of
+Zhou et al., "Asymmetric loss functions for learning with noisy labels", ICML 2021), and on a noise
+model T if it is so on every row of T. Here L(u, i) = l(u_i) with l decreasing, g = -l' >= 0, and
+w_n is the largest weight but w_t. Every yes rests on one of four facts:
+
+- convex l: e_t minimises the convex F iff w_t g(1) >= w_n g(0), its first-order condition, and is
+  the only minimiser if l is strictly convex; so c r >= 1 decides, with r = g(1)/g(0);
+- concave l: F(u) >= sum_i u_i F(e_i), so the best vertex e_t is the only minimiser, as if r = 1;
+- a positive sum of losses that are asymmetric on w is asymmetric on w (Theorem 5);
+- phi(u_i) / sum_j phi(u_j), a normalised loss, is asymmetric on w iff phi is on the positive part
+  of the shifted weights w - F(e_t): F(u) >= F(e_t) iff sum_i (w_i - F(e_t)) phi(u_i) >= 0, and to
+  move the mass of a class with negative shifted weight to t lowers that sum.
+
+NCE, and any normalised loss with phi(0) = inf, has no value at e_t for three classes or more; its
+risk there is read as its smallest limit, min {w_i : u_i = 0} (lower semicontinuous envelope).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+from torch import nn
+
+from alfs_utils import noise
+from alfs_utils.losses import (
+    AELLoss,
+    AGCELoss,
+    AULLoss,
+    CELoss,
+    FocalLoss,
+    GCELoss,
+    LossSum,
+    MAELoss,
+    Normalized,
+    RCELoss,
+    SCELoss,
+    UnhingedLoss,
+)
+
+__all__ = [
+    "Certificate",
+    "Minimum",
+    "Region",
+    "Witness",
+    "admissible",
+    "asymmetry_ratio",
+    "asymmetry_ratio_exact",
+    "asymmetry_ratio_upper",
+    "certify",
+    "is_asymmetric",
+    "weighted_risk_minimiser",
+]
+
+TOLERANCE = 1e-12  # floats do not tell the two sides of |c r - 1| <= TOLERANCE apart
+VERDICTS = ("not asymmetric", "undecided", "boundary", "asymmetric")  # the worst class decides
+SHAPES = {"convex": 1, "concave": -1}
+
+# Sign of l'' where it is known: 1 means strictly convex. Exact types: a subclass may change l.
+# Focal, with v = (1-u)/u >= -ln u: (1-u)^(2-gamma) l'' = gamma (gamma-1) (-ln u) + 2 gamma v + v^2,
+# which is > 0 term by term if gamma >= 1, and else at least gamma (gamma+1) v + v^2.
+CURVATURE = {
+    AGCELoss: lambda loss: np.sign(1 - loss.q),
+    GCELoss: lambda loss: np.sign(1 - loss.q),
+    AULLoss: lambda loss: np.sign(loss.p - 1),
+    AELLoss: lambda loss: 1,
+    CELoss: lambda loss: 1,
+    FocalLoss: lambda loss: 1,
+    SCELoss: lambda loss: np.sign(loss.alpha),
+    MAELoss: lambda loss: 0,
+    UnhingedLoss: lambda loss: 0,
+    RCELoss: lambda loss: 0,
+}
+# u with g(u) = y for strictly convex l, before it is clipped to [0, 1].
+INVERSE_SLOPE = {
+    AGCELoss: lambda loss, y: y ** (1 / (loss.q - 1)) - loss.a,
+    GCELoss: lambda loss, y: y ** (1 / (loss.q - 1)),
+    AULLoss: lambda loss, y: loss.a - y ** (1 / (loss.p - 1)),
+    AELLoss: lambda loss, y: -loss.a * np.log(loss.a * y),
+    CELoss: lambda loss, y: 1 / y,
+}
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A point u != e_t whose weighted risk is not above that of e_t.
+
+    `gain` is a lower bound on `vertex_risk - risk` without cancellation: for convex losses it
+    comes from the slopes, and is positive even where the two risks agree in float64. A gain of 0
+    is a tie, enough to refute: e_t is not the only minimiser. Fractions if the search was exact.
+    """
+
+    u: tuple
+    risk: float | Fraction
+    vertex_risk: float | Fraction
+    gain: float | Fraction
+
+
+@dataclass(frozen=True, repr=False)
+class Certificate:
+    """What `certify` found for one row of weights; for a matrix, for the row that binds.
+
+    Attributes
+    ----------
+    verdict : {"asymmetric", "not asymmetric", "boundary", "undecided"}
+    binding : int
+        The class t; for a matrix, the smallest margin among the classes with the worst verdict.
+    c : float or Fraction
+        Clean level w_t/w_n; for a normalised loss, that of the shifted weights.
+    ratio, margin : float, Fraction or None
+        The asymmetry ratio r that c was held against, and c r - 1; None where none is known.
+    method : str
+    witness : Witness or None
+        Always there if the verdict is "not asymmetric", unless it needs a coordinate that
+        underflows in float64.
+    declarations : tuple of str
+        What was taken from the caller, or measured, but not proven.
+    attained : bool
+        False if every minimising sequence converges to e_t but the risk has no minimum: NCE plus
+        an asymmetric loss. At bounded logits, its minimiser is not the corner of class t.
+    classes : tuple of Certificate
+        One per row; a witness that no verdict needed is given for the binding class only.
+    """
+
+    verdict: str
+    binding: int
+    c: float | Fraction
+    ratio: float | Fraction | None
+    margin: float | Fraction | None
+    method: str
+    witness: Witness | None = None
+    declarations: tuple[str, ...] = ()
+    attained: bool = True
+    classes: tuple["Certificate", ...] = ()
+
+    @property
+    def asymmetric(self) -> bool | None:
+        """True, False, or None for "boundary" and "undecided"."""
+        return {"asymmetric": True, "not asymmetric": False}.get(self.verdict)
+
+    @property
+    def _rank(self):
+        return VERDICTS.index(self.verdict), -1 if self.margin is None else self.margin
+
+    def __repr__(self):
+        shown = {"c": self.c, "ratio": self.ratio, "margin": self.margin}
+        numbers = (f"{k}={v if v is None else f'{float(v):.6g}'}" for k, v in shown.items())
+        limit = "" if self.attained else " (in the limit, never attained)"
+        return f"<{self.verdict}{limit}: class {self.binding}, {', '.join(numbers)}; {self.method}>"
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """A point of the simplex, its weighted risk, and a proven lower bound on every risk."""
+
+    u: np.ndarray
+    risk: float
+    lower_bound: float
+    method: str
+
+    @property
+    def gap(self) -> float:
+        """risk - lower_bound >= 0: how far the risk can be above the global minimum."""
+        return self.risk - self.lower_bound
+
+
+@dataclass(frozen=True, repr=False)
+class Region:
+    """The values of the parameter a for which a family is asymmetric; `a in region` works."""
+
+    family: type
+    fixed: dict
+    c: float | Fraction
+    threshold: float | Fraction
+    closed: bool
+
+    def __contains__(self, a) -> bool:
+        return bool(a >= self.threshold if self.closed else a > self.threshold)
+
+    def __repr__(self):
+        call = ", ".join(["a", *(f"{name}={value}" for name, value in self.fixed.items())])
+        sign = ">=" if self.closed else ">"
+        return f"<{self.family.__name__}({call}) is asymmetric iff a {sign} {self.threshold}>"
+
+
+# --- the ratios -----------------------------------------------------------------------------
+
+
+def asymmetry_ratio(loss, definition: str = "printed"):
+    """Asymmetry ratio r of l (Definition 3, eq. 7), as printed or repaired.
+
+    "printed": Delta u is free in [0, u_2]; the infimum is that of g(a)/g(b) over a, b >= 0,
+    a + b <= 1. It is at most 1, and 1 for affine l only. c r >= 1 means that no transfer of mass
+    to t raises the risk: there is no spurious local minimum. "repaired": Delta u = u_2. This is
+    what Theorem 6 needs, and it has the values that the paper states. Both are g(1)/g(0) for
+    convex l; for concave l the printed one is g(0)/g(1) and the repaired one is 1.
+
+    Parameters
+    ----------
+    loss : pointwise loss, sum of such, or callable l(u)
+        If its shape is not known, the infimum is over multiples of 1/720, or of 1/60 if l returns
+        Fractions: an upper bound, exact if l is piecewise linear with its knots there.
+    definition : {"printed", "repaired"}
+
+    Returns
+    -------
+    float, or Fraction if l returns Fractions for Fractions.
+
+    Examples
+    --------
+    >>> asymmetry_ratio(AGCELoss(a=1, q=2)), asymmetry_ratio(AGCELoss(a=1, q=2), "repaired")
+    (0.5, 1.0)
+    """
+    if definition not in ("printed", "repaired"):
+        raise ValueError(f"definition: expected 'printed' or 'repaired', got {definition!r}")
+    part = _pointwise(loss)
+    if part.curvature == -1 and definition == "printed":
+        return _quotient(*part.g_ends)
+    if part.curvature is not None:
+        return float(part.ratio)
+    if math.isinf(part.l0):
+        return 0.0
+    u, l = part.samples()
+    n = len(u) - 1
+    if definition == "repaired":
+        quotients = [_quotient((l[: n + 1 - j] - l[j:]).min(), l[0] - l[j]) for j in range(1, n)]
+        return min(part.one, *quotients, *part.first_order(u))
+    # Without slopes: a in cell i and b in cell j can have a + b <= 1 iff i + j < n.
+    g = l[:-1] - l[1:] if part.slope is None else -part.slope(u)
+    least = np.minimum.accumulate(g)
+    return min(_quotient(a, b) for a, b in zip(least[::-1], g, strict=True))
+
+
+def asymmetry_ratio_upper(loss):
+    """r_u of eq. (8), the infimum over D in (0, 1] of [l(1 - D) - l(1)] / [l(0) - l(D)].
+
+    g(1)/g(0) for convex l, 1 for concave l, never above 1. It is the exact ratio of two classes;
+    for more, c r_u >= 1 is necessary only (Theorem 8). Argument and result: `asymmetry_ratio`.
+    """
+    return asymmetry_ratio_exact(loss, 2)
+
+
+def asymmetry_ratio_exact(loss, k: int):
+    """Exact ratio of k classes, the infimum of [l(u_m) - l(1)] / sum_{i != m} [l(0) - l(u_i)].
+
+    L is asymmetric on all weights (k,) with w_m/w_n = c iff c r*_k > 1, or c r*_k = 1 and the
+    infimum over u != e_m is not attained. Always printed r <= repaired r <= r*_k <= r_u <= 1, and
+    the last three are equal for convex and for concave l. Elsewhere dynamic programming finds the
+    worst way to split the mass that leaves m. Argument and result: `asymmetry_ratio`.
+
+    Raises
+    ------
+    ValueError
+        If `k` is not an int of at least 2.
+    """
+    if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 2:
+        raise ValueError(f"k: expected an int of at least 2, got {k!r}")
+    part = _pointwise(loss)
+    if part.curvature is not None:
+        return float(part.ratio)
+    if math.isinf(part.l0):
+        return 0.0
+    u, l = part.samples()
+    n = len(u) - 1
+    spread, _ = _allocate(np.tile(l - l[0], (k - 1, 1)), n)
+    quotients = [_quotient(l[n - j] - l[n], -spread[j]) for j in range(1, n)]
+    return min(part.one, *quotients, *part.first_order(u[-1:]))
+
+
+def _quotient(a, b):
+    """a/b, exact for Fractions; 0 for b = inf, and inf (no constraint) for b <= 0."""
+    if b <= 0:
+        return math.inf
+    return a / b if isinstance(b, Fraction) else float(a) / float(b)
+
+
+# --- what is known about a loss -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Part:
+    """l, or the phi of a normalised loss, on [0, 1], and what is known about it."""
+
+    value: Callable  # l(u), elementwise on arrays
+    slope: Callable | None = None  # l'(u), likewise
+    curvature: int | None = None  # 1 convex, 0 affine, -1 concave
+    ratio: float | Fraction | None = None  # proven lower bound on the repaired ratio ...
+    sharp: bool = False  # ... which is the exact one, so that c ratio < 1 refutes
+    method: str = "search"
+    inverse: Callable | None = None  # u with g(u) = y
+    exact: bool = False  # l keeps Fractions
+    declarations: tuple[str, ...] = ()
+    normalised: bool = False
+    coefficient: float = 1
+
+    def points(self, fractions):
+        return np.array([x if self.exact else float(x) for x in fractions])
+
+    def samples(self):
+        n = 60 if self.exact else 720
+        u = self.points(Fraction(j, n) for j in range(n + 1))
+        return u, self.value(u)
+
+    @cached_property
+    def l_ends(self):
+        return self.value(self.points([Fraction(0), Fraction(1)])).tolist()
+
+    @cached_property
+    def g_ends(self):
+        return (0 - self.slope(self.points([Fraction(0), Fraction(1)]))).tolist()  # no -0.0
+
+    @property
+    def l0(self):
+        return self.l_ends[0]
+
+    @property
+    def one(self):
+        return Fraction(1) if self.exact else 1.0
+
+    @property
+    def elusive(self):
+        """Like NCE: normalised with phi(0) = inf."""
+        return self.normalised and math.isinf(self.l0)
+
+    def first_order(self, u):
+        """g(u)/g(0), the limits of the quotients as the mass that moves to t vanishes."""
+        return [] if self.slope is None else [_quotient(-s, self.g_ends[0]) for s in self.slope(u)]
+
+
+def _parts(loss, shape=None):
+    """Split a loss into its pointwise part, if there is one, and its normalised parts."""
+    if not isinstance(loss, nn.Module):
+        return [_declare(_callable(loss), shape)]
+    if getattr(loss, "weight", None) is not None:
+        raise ValueError(f"loss: expected no class weights (scale the columns of T), got {loss!r}")
+    pointwise, parts = [], []
+    for coefficient, term in (pair for pair in LossSum([(1.0, loss)]).terms if pair[0]):
+        if isinstance(term, Normalized):
+            phi = _pointwise(term.loss, shape)
+            if phi.l_ends[1] < 0:
+                raise ValueError(f"loss: {term!r} divides by values that can be 0")
+            parts.append(replace(phi, normalised=True, coefficient=coefficient))
+        else:
+            pointwise.append((coefficient, term))
+    return ([_merge(pointwise, shape)] if pointwise or not parts else []) + parts
+
+
+def _pointwise(loss, shape=None):
+    part = _parts(loss, shape)[0]
+    if part.normalised:
+        raise TypeError(f"loss: expected a function l(u_i) of one probability, got {loss!r}")
+    return part
+
+
+def _merge(terms, shape):
+    """A sum of pointwise losses: slopes add, so convex terms are one convex l, concave ones too."""
+    total = LossSum(terms or [(0.0, MAELoss())])
+    part = _Part(total.of_probability, total.slope)
+    if not any(g > 0 for g in part.g_ends):
+        raise ValueError(f"loss: expected l to decrease, got {total!r}")
+    if any(type(term) not in CURVATURE for _, term in terms):
+        return _declare(part, shape)
+    signs = [int(CURVATURE[type(term)](term)) for _, term in terms]
+    up, flat, down = ([t for t, s in zip(terms, signs, strict=True) if s == x] for x in (1, 0, -1))
+    if not up:
+        method = "concave: vertices" if down else "affine: vertices"
+        part = replace(part, curvature=min(signs), ratio=1, sharp=True, method=method)
+    elif not down:
+        ratio, inverse = _quotient(*part.g_ends[::-1]), _inverse_slope(up, flat)
+        part = replace(part, curvature=1, ratio=ratio, sharp=True, inverse=inverse)
+        part = replace(part, method="convex: closed form")
+    else:
+        # Move v from another class to t. Convex terms gain at least a1 v and lose at most a0 v;
+        # concave ones gain at least their loss h(v) = l(0) - l(v) >= b0 v. So the repaired r is at
+        # least inf (a1 v + h)/(a0 v + h) >= (a1 + b0)/(a0 + b0) >= a1/a0 (mediant bound).
+        a0, a1 = _Part(None, LossSum(up + flat).slope).g_ends
+        b0, _ = _Part(None, LossSum(down).slope).g_ends
+        part = replace(part, ratio=_quotient(a1 + b0, a0 + b0), method="sum: mediant bound")
+    return _declare(part, shape)
+
+
+def _inverse_slope(up, flat):
+    """u with g(u) = y for one strictly convex term plus affine ones, else None."""
+    c, term = up[0]
+    invert = INVERSE_SLOPE.get(type(term)) if len(up) == 1 else None
+    affine = -sum(k * loss.slope(0.0) for k, loss in flat)
+    return invert and (lambda y: invert(term, np.maximum(y - affine, 0) / c))
+
+
+def _callable(loss):
+    """A user's l(u), called with one float, or one Fraction if it keeps those, at a time."""
+    if not callable(loss):
+        raise TypeError(f"loss: expected a loss or a function l(u), got {loss!r}")
+    try:
+        exact = isinstance(loss(Fraction(1, 2)), Fraction | int)
+    except (TypeError, ArithmeticError, ValueError):  # NumPy's functions refuse Fractions
+        exact = False
+
+    def on_arrays(function):
+        def call(u):
+            number, values = Fraction if u.dtype == object else float, []
+            for x in u.ravel().tolist():
+                try:
+                    values.append(number(function(x)))
+                except (TypeError, ArithmeticError, ValueError) as error:  # such as log(0)
+                    raise ValueError(f"loss: expected a number at u = {x}: {error}") from error
+            return np.array(values, u.dtype).reshape(u.shape)
+
+        return call
+
+    slope = getattr(loss, "slope", None)
+    return _Part(on_arrays(loss), slope and on_arrays(slope), exact=exact)
+
+
+def _declare(part, shape):
+    """Check that l is finite and decreasing; spot-check a declared shape, then use it."""
+    if shape not in (None, *SHAPES):
+        raise ValueError(f"shape: expected 'convex', 'concave' or None, got {shape!r}")
+    if part.curvature is not None or (part.ratio is not None and shape is None):
+        if SHAPES.get(shape, 0) * (part.curvature or 0) < 0:
+            raise ValueError(f"shape: the loss is not {shape}")
+        return part
+    small = [Fraction(1, 2**j) for j in range(6, 31)]
+    u = {*(Fraction(j, 60) for j in range(61)), *small, *(1 - d for d in small)}
+    u = part.points(sorted(u))
+    l, du = part.value(u), np.diff(u)
+    fuzz = 0 if part.exact else 1e-15 * np.abs(l).max()
+    for i in range(len(u) - 1):
+        flat = u[i] < 1 - 1 / 50 and l[-1] >= l[i]  # then e_t is not the only minimiser of l(u_t)
+        if (
+            not (math.isfinite(l[i]) and math.isfinite(l[i + 1]) and l[i + 1] <= l[i] + fuzz)
+            or flat
+        ):
+            raise ValueError(
+                "loss: expected l to be finite and to decrease, got "
+                f"l({u[i]}) = {l[i]}, l({u[i + 1]}) = {l[i + 1]}, l(1) = {l[-1]}"
+            )
+    if shape is None:
+        return part
+    chords = np.diff(l) / du
+    wrong = SHAPES[shape] * np.diff(chords) < -fuzz * (1 / du[1:] + 1 / du[:-1])
+    if wrong.any():
+        raise ValueError(f"shape: l is not {shape} at u = {u[wrong.argmax() + 1]}")
+    said = (f"l is {shape} (declared, spot-checked)",)
+    part = replace(part, curvature=SHAPES[shape], sharp=True, declarations=said)
+    if shape == "concave":
+        return replace(part, ratio=1, method="concave: vertices")
+    if part.slope is None:
+        return _measure_slopes(part)
+    slope = part.slope(u)
+    if (slope[:-1] > chords + fuzz / du).any() or (slope[1:] < chords - fuzz / du).any():
+        raise ValueError("loss: its method slope is not the derivative of l")
+    return replace(part, ratio=_quotient(*part.g_ends[::-1]), method="convex")
+
+
+def _measure_slopes(part):
+    """Ratio g(1)/g(0) of a convex l that has no method `slope`, from differences at the ends.
+
+    They are exact for a piecewise linear or quadratic l in Fractions; elsewhere they bound the
+    ratio from below, by 0 if g(0) may be infinite.
+    """
+    steps = part.points(Fraction(1, 2**j) for j in (range(30, 37) if part.exact else range(10, 17)))
+    fuzz = 0 if part.exact else 8e-16 * max(map(abs, part.l_ends)) / steps[-1]
+    low0, high0 = _settle((part.l0 - part.value(steps)) / steps, fuzz)
+    low1, high1 = _settle((part.value(1 - steps) - part.l_ends[1]) / steps, fuzz)
+    said = (
+        f"-l'(0) in [{float(low0):.7g}, {float(high0):.7g}] and "
+        f"-l'(1) in [{float(low1):.7g}, {float(high1):.7g}] (measured by one-sided differences)"
+    )
+    return replace(
+        part,
+        ratio=_quotient(low1, high0),
+        sharp=low0 == high0 and low1 == high1,
+        method="convex",
+        declarations=(*part.declarations, said),
+    )
+
+
+def _settle(quotients, fuzz):
+    """Bounds on the limit of difference quotients at h, h/2, h/4, ...
+
+    If l is smooth their changes halve; at an infinite slope, as of -u^q, they grow.
+    """
+    changes = np.abs(np.diff(quotients))
+    if changes[-1] > changes[-2] * 3 / 4 + fuzz:
+        return 0, math.inf
+    limits = 2 * quotients[1:] - quotients[:-1]
+    error = 4 * (abs(limits[-1] - limits[-2]) + fuzz)
+    return max(limits[-1] - error, 0), limits[-1] + error
+
+
+# --- certificates ---------------------------------------------------------------------------
+
+
+def is_asymmetric(loss, weights, shape: str | None = None) -> bool | None:
+    """Whether a loss is asymmetric on weights (k,) (Definition 2); None if that is not known.
+
+    `weights` are non-negative with a unique maximum and need not sum to 1. It is short for
+    `certify(loss, weights, shape).asymmetric`.
+    """
+    return certify(loss, _numbers("weights", weights, 1), shape).asymmetric
+
+
+def certify(loss, T, shape: str | None = None) -> Certificate:
+    """Certify that a loss is, or is not, asymmetric on a noise model; never yes without a proof.
+
+    Parameters
+    ----------
+    loss : nn.Module or callable
+        A pointwise loss, a normalised one, a sum of such, or a decreasing l(u), a number for a
+        number in [0, 1]. A callable may have a method `slope(u)`, its derivative.
+    T : (k, k) or (k,) array_like
+        Transition matrix whose rows sum to 1 with T[i, i] as unique maximum (Assumption 1), or
+        one vector of non-negative weights with a unique maximum. Fractions are decided exactly if
+        r is known exactly; for floats, |c r - 1| <= 1e-12 is "boundary".
+    shape : {"convex", "concave"}, optional
+        Declares the shape of an l that the library does not know. It is spot-checked and named in
+        the certificate. Without it, such an l gets "not asymmetric" or "undecided".
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming T, weights, loss or shape: not stochastic, no unique maximum, NaN, l not decreasing
+        or not finite, a false declaration.
+
+    Notes
+    -----
+    Corollaries 1 to 3 for every legal parameter, equality included. Sums of convex losses are
+    convex, sums of concave ones concave; a mixed sum is certified by the ratio of its convex terms
+    (mediant bound), refuted by a search, or undecided. NCE alone is not asymmetric for k >= 3: its
+    infimum min_i w_i is approached wherever the class of least weight vanishes fastest, whatever
+    u_t. NCE plus a loss that is asymmetric is so in the limit only: see `Certificate.attained`.
+    All of this is about l as on paper, without the clamps of `compat="official"`.
+
+    Examples
+    --------
+    >>> certify(AGCELoss(a=1, q=0.5), noise.symmetric(10, 0.8))
+    <asymmetric: class 0, c=2.25, ratio=0.707107, margin=0.59099; convex: closed form>
+    """
+    rows, parts = _rows(T), _parts(loss, shape)
+    results = [_certify_row(parts, w, t) for t, w in rows]
+    worst = min(range(len(rows)), key=lambda i: results[i]._rank)
+    if results[worst].verdict == "not asymmetric" and results[worst].witness is None:
+        t, w = rows[worst]
+        results[worst] = replace(results[worst], witness=_direct_witness(parts, w.astype(float), t))
+    return replace(results[worst], classes=tuple(results))
+
+
+def _certify_row(parts, w, t):
+    bound = [part for part in parts if not part.elusive or len(w) == 2]
+    if not bound:
+        level = _quotient(w[t], max(w[_others(w, t)]))
+        return Certificate("not asymmetric", t, level, 0.0, -1.0, "infimum min w")
+    held = [_hold(part, w, t) for part in bound]
+    result = min(held, key=lambda h: h._rank)
+    if len(bound) > 1:
+        verdict = result.verdict if result.asymmetric else "undecided"
+        result = replace(result, verdict=verdict, method=f"Theorem 5, {result.method}")
+    if len(bound) < len(parts):
+        result = replace(result, attained=not result.asymmetric, method=f"limit, {result.method}")
+    exact = w.dtype == object and parts[0].exact
+    tie = result.verdict == "boundary" and exact
+    refuted = result.verdict == "not asymmetric"
+    if tie or result.verdict == "undecided" or (refuted and bound[0].slope is None):
+        witness = _search(parts, w if exact else w.astype(float), t)
+        verdict = "not asymmetric" if witness else "undecided" if refuted else result.verdict
+        result = replace(result, verdict=verdict, witness=witness)
+    return result
+
+
+def _hold(part, w, t):
+    """Hold the ratio of one part of a loss against one row of weights."""
+    omega = _shifted(part, w, t)
+    others = omega[_others(w, t)]
+    top, second = omega[t], max(others)
+    level, ratio = _quotient(top, second), part.ratio
+    margin = None if ratio is None else level * ratio - 1 if second > 0 else math.inf
+    distance = 0 if ratio is None else top * ratio - second
+    exact = isinstance(distance, Fraction | int)
+    tolerance = 0 if exact else TOLERANCE * float(max(w[_others(w, t)]))
+    if part.elusive:  # two classes: continuous, and smallest at e_t
+        verdict, margin = "asymmetric", math.inf
+    elif ratio is None:
+        verdict = "undecided"
+    elif distance > tolerance or (second <= 0 and (others == second).all()):
+        verdict = "asymmetric"  # if all others are equal and <= 0, only l(u_t) > l(1) is needed
+    elif not part.sharp:
+        verdict = "undecided"
+    else:
+        verdict = "boundary" if distance >= -tolerance else "not asymmetric"
+    method = part.method + (" on shifted weights" if part.normalised else "")
+    return Certificate(verdict, t, level, ratio, margin, method, None, part.declarations)
+
+
+def _others(w, t):
+    return [i for i in range(len(w)) if i != t]
+
+
+def _shifted(part, w, t):
+    """w, or w - F(e_t) for a normalised loss: its differences first, so that 0 stays 0."""
+    if not part.normalised or part.elusive:
+        return w
+    l0, l1 = part.l_ends
+    kappa = l1 / l0 if l1 else 0
+    gaps = (w[:, None] - w[_others(w, t)]).sum(axis=1)
+    return (kappa * (w - w[t]) + gaps) / (kappa + len(w) - 1)
+
+
+def _risk(parts, w, u):
+    """Weighted risk at u (..., k); where an elusive loss has no value, its smallest limit."""
+    total = 0
+    for part in parts:
+        phi = part.value(u)
+        with np.errstate(invalid="ignore"):  # classes of weight 0 may have an infinite loss
+            risk = np.where(w > 0, w * phi, 0).sum(axis=-1)
+            risk = risk / phi.sum(axis=-1) if part.normalised else risk
+        if part.elusive:
+            limit = np.where(np.isinf(phi), w, np.inf).min(axis=-1)
+            risk = np.where(np.isinf(limit), risk, limit)
+        total = total + part.coefficient * risk
+    return total
+
+
+def _vertex(w, t):
+    return np.array([type(x)(i == t) for i, x in enumerate(w.tolist())])
+
+
+def _witness(parts, w, t, u, gain=None):
+    """A `Witness`; if no gain is given, None unless the two risks prove one (exact: or a tie)."""
+    risk, vertex_risk = _risk(parts, w, np.stack([u, _vertex(w, t)])).tolist()
+    if gain is None:
+        gain = vertex_risk - risk
+        if not (gain >= 0 if w.dtype == object else gain > 1e-13 * (abs(vertex_risk) + abs(risk))):
+            return None
+    return Witness(tuple(u.tolist()), risk, vertex_risk, gain)
+
+
+def _direct_witness(parts, w, t):
+    """A witness in closed form: for losses of infinite l(0), and for convex ones on an edge.
+
+    The best (1 - d) e_t + d e_n with d a power of 2 has, without cancellation,
+    F(e_t) - F(u) >= grad F(u) (e_t - u) = d [w_n g(d) - w_t g(1 - d)].
+    """
+    if all(part.elusive for part in parts):
+        least = min(_others(w, t), key=lambda i: w[i])  # without this class, F is min w as at e_t
+        u = np.where(np.arange(len(w)) == least, 0.0, 1 / (len(w) - 1))
+        return _witness(parts, w, t, u, 0.0)
+    if math.isinf(parts[0].l0) and not parts[0].normalised:
+        return _witness(parts, w, t, w / w.sum(), math.inf)
+    part = next(part for part in parts if not part.elusive)
+    omega = _shifted(part, w, t)
+    n = max(_others(w, t), key=lambda i: omega[i])
+    d = 0.5 ** np.arange(1.0, 1023.0)
+    gains = d * (omega[t] * part.slope(1 - d) - omega[n] * part.slope(d))
+    if gains.max() <= 0:
+        return None  # the mass of n is below 2^-1022
+    u = _vertex(w, t) * (1 - d[gains.argmax()])
+    u[n] = d[gains.argmax()]
+    scale = part.value(u).sum() if part.normalised else 1
+    return _witness(parts, w, t, u, float(part.coefficient * gains.max() / scale))
+
+
+def _search(parts, w, t):
+    """Look below F(e_t) on segments from e_t and, if there is one part only, on a grid."""
+    if math.isinf(parts[0].l0) and not parts[0].normalised:
+        return _direct_witness(parts, w, t)
+    number = Fraction if w.dtype == object else float
+    rivals = sorted(_others(w, t), key=lambda i: -w[i])[:8]
+    steps = [Fraction(j, 60) for j in range(1, 61)] + [Fraction(1, 2**j) for j in range(6, 51)]
+    steps = np.array([[number(d)] for d in steps])
+    start, points = _vertex(w, t), [_vertex(w, t)[None]]
+    for m in range(1, len(rivals) + 1):
+        end = start * 0
+        end[rivals[:m]] = number(Fraction(1, m))
+        points.append(start + steps * (end - start))
+    if len(parts) == 1:
+        some, n = [t, *rivals], 60 if number is Fraction else 240
+        grid = np.array([number(Fraction(j, n)) for j in range(n + 1)])
+        omega = _shifted(parts[0], w, t)[some]
+        _, split = _allocate(omega[:, None] * parts[0].value(grid), n)
+        points[0] = start[None] * 0
+        points[0][0, some] = grid[split]
+    points = np.concatenate(points)
+    points = points[points[:, t] < 1]
+    return _witness(parts, w, t, points[_risk(parts, w, points).argmin()])
+
+
+def _allocate(cost, total):
+    """Least sum_i cost[i, j_i] with sum_i j_i = s, for s = 0..total, by dynamic programming.
+
+    `cost` is (k, n + 1). Returns those sums and the j_i that give the one for s = n.
+    """
+    n = cost.shape[1] - 1
+    best = np.full(total + 1, np.inf, cost.dtype)
+    best[0] = 0
+    rest = np.subtract.outer(np.arange(total + 1), np.arange(n + 1))
+    choices = []
+    for row in cost:
+        sums = np.where(rest >= 0, best[rest], np.inf) + row
+        choices.append(sums.argmin(axis=1))
+        best = np.take_along_axis(sums, choices[-1][:, None], 1)[:, 0]
+    split, s = [], n
+    for choice in reversed(choices):
+        split.append(int(choice[s]))
+        s -= split[-1]
+    return best, split[::-1]
+
+
+# --- the certified minimiser ----------------------------------------------------------------
+
+
+def weighted_risk_minimiser(loss, weights, shape: str | None = None) -> Minimum:
+    """Global minimiser of the weighted risk on the simplex, with a proven lower bound.
+
+    Convex l: water-filling, u_i = [g^{-1}(lambda / w_i)]_+ with sum 1, and below it the tangent
+    plane, F(v) >= F(u) + grad F(u) (v - u). Concave l: the best vertex. Any other l: the best
+    point of a grid, and below it the grid with every coordinate rounded up, for which it is
+    enough that l decreases. Normalised: Dinkelbach's iteration on the shifted weights. Bounds
+    are computed in float64 and hold up to its rounding.
+
+    Parameters
+    ----------
+    loss, shape
+        As in `certify`; pointwise, or normalised with a finite phi(0), else TypeError.
+    weights : (k,) array_like
+        Non-negative, not all 0; they may tie.
+
+    Examples
+    --------
+    >>> weighted_risk_minimiser(AELLoss(a=2.0), [2.0, 1.0]).u.round(6)
+    array([1., 0.])
+    """
+    w = _numbers("weights", weights, 1).astype(float)
+    if not w.any():
+        raise ValueError(f"weights: expected a positive one, got {w}")
+    parts = _parts(loss, shape)
+    part, scale = replace(parts[0], exact=False, coefficient=1), float(parts[0].coefficient)
+    if len(parts) > 1 or part.elusive:
+        raise TypeError(f"loss: no certified minimiser for {loss!r}")
+    if not part.normalised:
+        return _minimise(part, w)
+    u = _vertex(w, w.argmax())
+    risk = float(_risk([part], w, u))
+    while True:  # the optimum is the risk at which min_u sum_i (w_i - risk) phi(u_i) is 0
+        inner = _minimise(replace(part, normalised=False), np.maximum(w - risk, 0))
+        lower = inner.lower_bound + part.l0 * np.minimum(w - risk, 0).sum()
+        new = float(_risk([part], w, inner.u))
+        if new >= risk:
+            break
+        u, risk = inner.u, new
+    # sum_j phi(u_j) >= phi(1/k), because some coordinate is at most 1/k
+    lower = risk + min(lower, 0.0) / float(part.value(np.array([1 / len(w)]))[0])
+    return Minimum(u, scale * risk, float(scale * lower), f"Dinkelbach, {inner.method}")
+
+
+def _minimise(part, w):
+    """`Minimum` of sum_i w_i l(u_i); classes of weight 0 get no mass."""
+    active, u, gap = np.flatnonzero(w), np.zeros(len(w)), 0.0
+    if part.curvature in (0, -1) or not active.size:
+        u[w.argmax()], method = 1, part.method
+    elif part.curvature == 1 and part.slope is not None:
+        u[active], method = _water_fill(part, w[active]), "water-filling"
+        push = -w[active] * part.slope(u[active])
+        used = u[active] > 0
+        gap = max(push.max() - (push[used] * u[active][used]).sum(), 0.0)
+    else:
+        n, method = 720, "grid"
+        cost = w[active, None] * part.value(np.arange(n + 1) / n)
+        values, split = _allocate(cost, n + len(active) - 1)
+        u[active], gap = np.array(split) / n, values[n] - values[-1]
+    risk = float(_risk([part], w, u))
+    return Minimum(u, risk, float(risk - gap), method)
+
+
+def _water_fill(part, w):
+    """u >= 0 with sum 1 and w_i g(u_i) = lambda wherever u_i > 0, for convex l and w > 0."""
+    g0, g1 = part.g_ends
+    t = w.argmax()
+    if len(w) == 1 or max(w[_others(w, t)]) * g0 <= w[t] * g1:
+        return _vertex(w, t)
+
+    def invert(y):  # largest u with g(u) >= y
+        if part.inverse is None:
+            return _largest(lambda u: -part.slope(u) >= y[..., None], np.zeros(y.shape), 1.0)
+        with np.errstate(all="ignore"):
+            return np.clip(part.inverse(y), 0, 1)
+
+    low, high = w[t] * g1, -w[t] * part.slope(np.array([1 / len(w)]))[0]
+    level = _largest(lambda y: invert(y[..., None] / w).sum(axis=-1) >= 1, np.array(low), high)
+    full, part_full = invert(level / w), invert(np.nextafter(level, np.inf) / w)
+    spare = full.sum() - part_full.sum()
+    u = part_full + (full - part_full) * ((1 - part_full.sum()) / spare if spare > 0 else 0)
+    return u / u.sum()
+
+
+def _largest(holds, low, high):
+    """Largest float in [low, high) where a monotone condition holds, to the last bit.
+
+    Non-negative floats are ordered like their bit patterns, so this bisects integers, 16 at a time
+    along a new last axis.
+    """
+    low = np.asarray(low, float).view(np.int64)
+    high = np.full(low.shape, np.float64(high).view(np.int64))
+    while (high - low > 1).any():
+        step = np.maximum((high - low) // 16, 1)[..., None]
+        points = np.minimum(low[..., None] + step * np.arange(1, 17), high[..., None] - 1)
+        good = holds(points.view(np.float64))
+        bad = np.where(good, high[..., None], points).min(axis=-1)
+        low, high = np.where(good, points, low[..., None]).max(axis=-1), bad
+    return low.view(np.float64)
+
+
+# --- admissible parameters ------------------------------------------------------------------
+
+
+def admissible(family, T, **fixed) -> Region:
+    """The a for which AGCE, AUL or AEL is asymmetric on T, in closed form (Corollaries 1 to 3).
+
+    With the clean level c of T: AGCE with q < 1 iff a >= 1 / (c^(1/(1-q)) - 1), AUL with p > 1
+    iff a >= 1 / (1 - c^(-1/(p-1))), AEL iff a >= 1 / ln c; AGCE with q >= 1 and AUL with p <= 1
+    for every legal a.
+
+    Parameters
+    ----------
+    family : AGCELoss, AULLoss or AELLoss
+    T : (k, k) or (k,) array_like
+        As in `certify`. For Fractions and an integer exponent, the threshold is a Fraction.
+    **fixed : number
+        q for AGCE, p for AUL.
+
+    Examples
+    --------
+    >>> admissible(AULLoss, [Fraction(9), Fraction(4)], p=2)
+    <AULLoss(a, p=2) is asymmetric iff a >= 9/5>
+    """
+    names = {AGCELoss: ["q"], AULLoss: ["p"], AELLoss: []}
+    if family not in names:
+        raise TypeError(f"family: expected AGCELoss, AULLoss or AELLoss, got {family!r}")
+    if list(fixed) != names[family]:
+        raise TypeError(f"fixed: {family.__name__} takes {names[family]}, got {fixed}")
+    family(a=2.0, **fixed)  # raises for NaN and the like
+    c = min(_quotient(w[t], max(w[_others(w, t)])) for t, w in _rows(T))
+    least = 1 if family is AULLoss else 0
+    power = {AGCELoss: lambda q: 1 - q, AULLoss: lambda p: p - 1, AELLoss: lambda: 1}[family]
+    convexity = power(*(Fraction(*x.as_integer_ratio()) for x in fixed.values()))
+    closed = all(value > 0 for value in fixed.values()) and family is not AELLoss
+    if convexity <= 0 or c == math.inf:
+        return Region(family, fixed, c, least, closed)
+    if family is AELLoss:
+        threshold = 1 / math.log(c)
+    else:
+        threshold = least + 1 / _power_minus_one(c, 1 / convexity)
+    # a = least is legal for q, p > 0, but r is 0 there
+    return Region(family, fixed, c, max(threshold, math.nextafter(least, math.inf)), True)
+
+
+def _power_minus_one(c, exponent):
+    if isinstance(c, Fraction) and exponent in range(65):
+        return c ** int(exponent) - 1
+    x = float(exponent) * math.log(c)
+    return math.expm1(x) if x < 700 else math.inf
+
+
+# --- input ----------------------------------------------------------------------------------
+
+
+def _numbers(name, values, *dims):
+    """An array of floats, or of Fractions if it holds one."""
+    try:
+        array = np.array(values, dtype=object)
+        if any(isinstance(x, Fraction) for x in array.flat):
+            array = np.array([Fraction(x) for x in array.flat], object).reshape(array.shape)
+        else:
+            array = array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected an array of numbers, got {values!r}") from error
+    if array.ndim not in dims or array.shape[-1] < 2:
+        shapes = " or ".join({1: "(k,)", 2: "(k, k)"}[d] for d in dims)
+        raise ValueError(f"{name}: expected shape {shapes} with k >= 2, got {array.shape}")
+    good = (array >= 0) & (array < np.inf)  # False for NaN
+    if not good.all():
+        raise ValueError(f"{name}: expected finite numbers >= 0, got {array[~good][0]}")
+    return array
+
+
+def _rows(T):
+    """(t, weights) of every row of a transition matrix, or of one vector of weights."""
+    array = _numbers("T", T, 1, 2)
+    name = "weights" if array.ndim == 1 else "T"
+    if array.ndim == 2:
+        noise.clean_level(array)  # raises unless it is square and row-stochastic
+        if array.dtype == object and (array.sum(axis=1) != 1).any():
+            raise ValueError(f"T: expected rows with sum 1, got {array.sum(axis=1)}")
+    rows = list(enumerate(array)) if array.ndim == 2 else [(int(array.argmax()), array)]
+    for t, w in rows:
+        rival = max(_others(w, t), key=lambda i: w[i])
+        if w[rival] >= w[t]:
+            raise ValueError(
+                f"{name}: expected a unique maximum at {t}"
+                f"{f' in row {t} (Assumption 1)' if name == 'T' else ''}, "
+                f"got {w[t]} there and {w[rival]} at {rival}"
+            )
+    return rows

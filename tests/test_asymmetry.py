@@ -1,0 +1,857 @@
+"""Ratios, certificates and minimisers against oracles that share no code with them."""
+
+import itertools
+import math
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alfs_utils import asymmetry, noise
+from alfs_utils.asymmetry import (
+    admissible,
+    asymmetry_ratio,
+    asymmetry_ratio_exact,
+    asymmetry_ratio_upper,
+    certify,
+    is_asymmetric,
+    weighted_risk_minimiser,
+)
+from alfs_utils.losses import (
+    AELLoss,
+    AGCELoss,
+    AULLoss,
+    CELoss,
+    FocalLoss,
+    GCELoss,
+    MAELoss,
+    NCELoss,
+    NLNLLoss,
+    Normalized,
+    NormalizedFocalLoss,
+    NormalizedGCELoss,
+    PointwiseLoss,
+    RCELoss,
+    SCELoss,
+    UnhingedLoss,
+)
+
+F = Fraction
+SYM = noise.symmetric(10, 0.8)  # c = 9/4
+quick = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+
+# Plain formulas, for arrays of any floating dtype.
+def agce(a, q):
+    return lambda u: ((a + 1) ** q - (a + u) ** q) / q if q else np.log((a + 1) / (a + u))
+
+
+def aul(a, p):
+    return lambda u: ((a - u) ** p - (a - 1) ** p) / p if p else np.log((a - u) / (a - 1))
+
+
+def ael(a):
+    return lambda u: np.exp(-u / a)
+
+
+def risk(l, w, u, normalised=False):
+    values = l(np.asarray(u, float))
+    weighted = np.where(np.asarray(w) > 0, w * values, 0).sum(-1)
+    return weighted / values.sum(-1) if normalised else weighted
+
+
+def vertex(k, t):
+    return np.eye(k)[t]
+
+
+def random_weights(rng, k, ratio):
+    """Weights whose largest is `ratio` times the second largest, anywhere in the vector."""
+    w = rng.random(k)
+    t = rng.integers(k)
+    w[t] = ratio * np.delete(w, t).max()
+    return w, t
+
+
+def piecewise(slopes):
+    """Exact l that falls by slopes[i]/m on the i-th of m equal cells, l(1) = 0."""
+    m = len(slopes)
+    left = [sum(map(F, slopes[i:]), F(0)) / m for i in range(m + 1)]
+
+    def value(u):
+        i = min(int(u * m), m - 1)
+        return left[i] - slopes[i] * (u - F(i, m) if isinstance(u, F) else u - i / m)
+
+    return value
+
+
+S_SHAPED = piecewise([F(6, 5), F(3, 5), F(6, 5)])  # h: (0,0), (1/3,.4), (2/3,.6), (1,1)
+T6 = piecewise([3, 1])
+
+
+# --- ratios -----------------------------------------------------------------------------------
+
+
+def brute_ratios(l):
+    """Both versions of eq. (7), and eq. (8), by their definitions in extended precision."""
+    grid = np.linspace(np.longdouble(0), 1, 41)
+    steps = np.array([1, 0.5, 0.1, 1e-2, 1e-3, 1e-4], np.longdouble)
+    grid = np.unique(np.concatenate([grid, 1 - steps]))
+    x, y, d = np.meshgrid(grid, grid, steps, indexing="ij")
+    legal = x + y + d <= 1 + 1e-18  # y = u_2 - du
+    x, y, d = x[legal], y[legal], d[legal]
+    quotient = (l(x) - l(x + d)) / (l(y) - l(y + d))
+    return quotient.min(), quotient[y == 0].min(), quotient[(y == 0) & (x + d == 1)].min()
+
+
+TABLE = [  # loss, formula, printed, repaired, r_u
+    (MAELoss(), lambda u: 2 - 2 * u, 1, 1, 1),
+    (RCELoss(), lambda u: 1 - u, 1, 1, 1),
+    (UnhingedLoss(), lambda u: 1 - u, 1, 1, 1),
+    (AGCELoss(0.6, 1), agce(0.6, 1), 1, 1, 1),
+    (AULLoss(3, 1), aul(3, 1), 1, 1, 1),
+    (AGCELoss(0.6, 0.6), agce(0.6, 0.6), *[(0.6 / 1.6) ** 0.4] * 3),
+    (AGCELoss(0.5, -1), agce(0.5, -1), *[1 / 9] * 3),
+    (AGCELoss(2, 0), agce(2, 0), *[2 / 3] * 3),
+    (AGCELoss(1, 2), agce(1, 2), 0.5, 1, 1),
+    (AGCELoss(6, 1.5), agce(6, 1.5), (6 / 7) ** 0.5, 1, 1),
+    (AGCELoss(0, 2), agce(0, 2), 0, 1, 1),
+    (AULLoss(5.5, 3), aul(5.5, 3), *[(4.5 / 5.5) ** 2] * 3),
+    (AULLoss(1, 2), aul(1, 2), 0, 0, 0),
+    (AULLoss(3, 0.1), aul(3, 0.1), (2 / 3) ** 0.9, 1, 1),
+    (AULLoss(3, -1), aul(3, -1), (2 / 3) ** 2, 1, 1),
+    (AULLoss(1, 0.5), aul(1, 0.5), 0, 1, 1),
+    (AELLoss(2.5), ael(2.5), *[math.exp(-0.4)] * 3),
+    (GCELoss(0.5), agce(0, 0.5), 0, 0, 0),
+    (GCELoss(2), agce(0, 2), 0, 1, 1),
+    # sums: two convex, and a mixed one whose slopes are equal at 0 and 1
+    (
+        3 * AELLoss(1.0) + MAELoss(),
+        lambda u: 3 * np.exp(-u) + 2 - 2 * u,
+        *[(3 / math.e + 2) / 5] * 3,
+    ),
+]
+
+
+@pytest.mark.parametrize(("loss", "l", "printed", "repaired", "upper"), TABLE, ids=repr)
+def test_ratios_of_the_losses(loss, l, printed, repaired, upper):
+    found = asymmetry_ratio(loss), asymmetry_ratio(loss, "repaired"), asymmetry_ratio_upper(loss)
+    assert found == pytest.approx((printed, repaired, upper), rel=1e-13, abs=1e-15)
+    for k in (2, 3, 100):
+        assert asymmetry_ratio_exact(loss, k) == found[2]
+    for closed, brute in zip(found, brute_ratios(l), strict=True):
+        slack = 0.02 if closed == 0 else 2e-3  # an infinite slope is felt at du -> 0 only
+        assert closed - 1e-9 <= float(brute) <= closed + slack
+
+
+def test_ratios_of_losses_with_an_infinite_value_at_0():
+    for loss in (CELoss(), FocalLoss(0.5), SCELoss(0.1, 1), CELoss() + AGCELoss(1, 2)):
+        assert asymmetry_ratio(loss) == asymmetry_ratio(loss, "repaired") == 0
+        assert asymmetry_ratio_upper(loss) == asymmetry_ratio_exact(loss, 3) == 0
+
+
+def test_ratios_of_a_mixed_sum_are_searched_with_its_slopes():
+    loss, l = AGCELoss(0.3, 0.5) + AGCELoss(1, 2), lambda u: agce(0.3, 0.5)(u) + agce(1, 2)(u)
+    found = asymmetry_ratio(loss), asymmetry_ratio(loss, "repaired"), asymmetry_ratio_upper(loss)
+    for value, brute in zip(found, brute_ratios(l), strict=True):
+        assert value == pytest.approx(float(brute), abs=2e-3)
+    proven = certify(loss, SYM).ratio
+    mediant = asymmetry_ratio(AGCELoss(0.3, 0.5))
+    assert mediant < proven < asymmetry_ratio(loss, "repaired")
+
+
+def test_ratios_of_a_smooth_callable():
+    def smoothstep(u):
+        return 1 - 3 * u**2 + 2 * u**3
+
+    assert 0 <= asymmetry_ratio(smoothstep) < 0.04
+    assert asymmetry_ratio(smoothstep, "repaired") == asymmetry_ratio_exact(smoothstep, 4) == 1
+    for ratio in (asymmetry_ratio, asymmetry_ratio_upper):
+        assert ratio(lambda u: math.exp(-u)) == pytest.approx(math.exp(-1), abs=1e-3)
+
+
+@settings(quick, max_examples=25)
+@given(st.lists(st.integers(1, 6), min_size=2, max_size=6).filter(lambda s: 60 % len(s) == 0))
+def test_ratios_of_piecewise_linear_losses_are_exact(slopes):
+    """The infima are attained at knots, which an exhaustive search in Fractions finds too."""
+    m, g = len(slopes), slopes
+    knots = [sum(map(F, slopes[i:]), F(0)) for i in range(m + 1)]  # l at i/m, times m
+
+    def worst(pairs):
+        return min(a / b for a, b in pairs)
+
+    printed = worst((F(g[i]), F(g[j])) for i in range(m) for j in range(m - i))
+    repaired = worst(
+        (knots[i] - knots[i + j], knots[0] - knots[j])
+        for j in range(1, m + 1)
+        for i in range(m - j + 1)
+    )
+    exact = {
+        k: worst(
+            (knots[m - sum(v)], sum(knots[0] - knots[j] for j in v))
+            for v in itertools.product(range(m + 1), repeat=k - 1)
+            if 0 < sum(v) <= m
+        )
+        for k in (2, 3, 4)
+    }
+    l = piecewise(slopes)
+    chain = [
+        asymmetry_ratio(l),
+        asymmetry_ratio(l, "repaired"),
+        *(asymmetry_ratio_exact(l, k) for k in (4, 3, 2)),
+        F(1),
+    ]
+    assert chain == [printed, repaired, exact[4], exact[3], exact[2], 1]
+    assert chain == sorted(chain) and all(isinstance(r, F) for r in chain)
+    assert asymmetry_ratio_upper(l) == exact[2]
+
+
+def test_the_exact_ratio_can_lie_below_r_u():
+    assert asymmetry_ratio_upper(S_SHAPED) == 1
+    assert asymmetry_ratio_exact(S_SHAPED, 3) == F(3, 4)
+
+
+# --- thresholds against the certified minimiser ------------------------------------------------
+
+CONVEX = [
+    (AGCELoss(0.6, 0.6), agce(0.6, 0.6), (0.6 / 1.6) ** 0.4),
+    (AULLoss(5.5, 3), aul(5.5, 3), (4.5 / 5.5) ** 2),
+    (AELLoss(2.5), ael(2.5), math.exp(-0.4)),
+    (
+        2 * AELLoss(1.0) + UnhingedLoss(),
+        lambda u: 2 * np.exp(-u) + 1 - u,
+        (2 / math.e + 1) / 3,
+    ),
+]
+
+
+@pytest.mark.parametrize(("loss", "l", "ratio"), CONVEX, ids=repr)
+def test_convex_threshold_against_the_certified_minimiser(loss, l, ratio):
+    """Corollaries 1 to 3: asymmetric at 1.005 times the threshold, not at 0.995 times."""
+    rng = np.random.default_rng(1)
+    for i, factor in itertools.product(range(200), (0.995, 1.005)):
+        w, t = random_weights(rng, (2, 3, 10)[i % 3], factor / ratio)
+        certificate, minimum = certify(loss, w), weighted_risk_minimiser(loss, w)
+        at_vertex = risk(l, w, vertex(len(w), t))
+        assert certificate.asymmetric is (factor > 1)
+        assert certificate.binding == t
+        assert certificate.margin == pytest.approx(factor - 1, abs=1e-12)
+        assert minimum.gap <= 1e-13 * at_vertex
+        assert minimum.risk == pytest.approx(risk(l, w, minimum.u), rel=1e-14)
+        if factor > 1:
+            assert (minimum.u == vertex(len(w), t)).all()
+        else:
+            assert minimum.u.sum() == pytest.approx(1, abs=1e-15) and minimum.u.min() >= 0
+            assert minimum.risk < at_vertex and minimum.u[t] < 1
+            check_witness(certificate.witness, l, w, t)
+            assert certificate.witness.gain <= at_vertex - minimum.lower_bound + 1e-14
+
+
+def check_witness(witness, l, w, t, normalised=False):
+    u = np.array(witness.u)
+    assert u.min() >= 0 and u.sum() == pytest.approx(1, abs=1e-15) and u[t] < 1
+    assert witness.risk == pytest.approx(risk(l, w, u, normalised), rel=1e-12)
+    assert witness.vertex_risk == pytest.approx(
+        risk(l, w, vertex(len(w), t), normalised), rel=1e-12
+    )
+    drop = risk(l, w, vertex(len(w), t), normalised) - risk(l, w, u, normalised)
+    assert 0 < witness.gain <= drop * (1 + 1e-9) + 1e-14
+
+
+@pytest.mark.parametrize(
+    ("loss", "l"),
+    [
+        (AGCELoss(1, 2), agce(1, 2)),
+        (AULLoss(3, 0.1), aul(3, 0.1)),
+        (MAELoss(), lambda u: 2 - 2 * u),
+    ],
+    ids=repr,
+)
+def test_concave_losses_are_completely_asymmetric(loss, l):
+    rng = np.random.default_rng(2)
+    for i in range(200):
+        w, t = random_weights(rng, (2, 3, 10)[i % 3], 1.005)
+        assert is_asymmetric(loss, w) is True
+        minimum = weighted_risk_minimiser(loss, w)
+        assert (minimum.u == vertex(len(w), t)).all() and minimum.gap == 0
+        sample = rng.dirichlet(np.full(len(w), 0.3), 200)
+        assert (risk(l, w, sample) >= minimum.lower_bound - 1e-12).all()
+        w[t] *= 0.995 / 1.005  # now another class is the largest, and wins
+        assert certify(loss, w).binding != t and weighted_risk_minimiser(loss, w).u[t] == 0
+
+
+NORMALISED = [
+    (Normalized(AELLoss(2.0)), ael(2.0), math.exp(-0.5)),  # phi(1) is not 0
+    (Normalized(AGCELoss(0.6, 0.6)), agce(0.6, 0.6), (0.6 / 1.6) ** 0.4),
+    (2.0 * Normalized(AULLoss(2, 2)), aul(2, 2), 0.5),
+]
+
+
+@pytest.mark.parametrize(("loss", "phi", "ratio"), NORMALISED, ids=repr)
+def test_normalised_threshold_is_that_of_the_shifted_weights(loss, phi, ratio):
+    rng, both = np.random.default_rng(3), set()
+    scale = loss.terms[0][0] if hasattr(loss, "terms") else 1
+    for i, factor in itertools.product(range(60), (0.995, 1.005)):
+        w = np.sort(rng.random((3, 4, 10)[i % 3]))[::-1].copy()
+        k, others = len(w), w[1:]
+        # solve (w_t - v) r = w_n - v with v = F(e_t) = alpha w_t + beta for w_t
+        alpha = phi(1.0) / (phi(1.0) + (k - 1) * phi(0.0))
+        beta = phi(0.0) * others.sum() / (phi(1.0) + (k - 1) * phi(0.0))
+        threshold = (others[0] - beta * (1 - ratio)) / ((1 - alpha) * ratio + alpha)
+        w[0] = others[0] + (threshold - others[0]) * factor
+        certificate, minimum = certify(loss, w), weighted_risk_minimiser(loss, w)
+        assert certificate.asymmetric is (factor > 1)
+        assert minimum.gap <= 1e-12
+        assert minimum.risk == pytest.approx(scale * risk(phi, w, minimum.u, True), rel=1e-13)
+        sample = rng.dirichlet(np.full(k, 0.3), 50)
+        assert (scale * risk(phi, w, sample, True) >= minimum.lower_bound - 1e-12).all()
+        assert (minimum.u[0] == 1) is np.bool_(factor > 1)
+        if factor < 1:
+            assert minimum.risk < scale * risk(phi, w, vertex(k, 0), True)
+            assert 0 < certificate.witness.gain
+            assert certificate.witness.risk <= certificate.witness.vertex_risk
+        both.add(certificate.verdict)
+    assert both == {"asymmetric", "not asymmetric"}
+
+
+def test_normalised_losses_under_symmetric_and_other_noise():
+    for loss in (NormalizedGCELoss(0.7), Normalized(AELLoss(0.1))):
+        assert certify(loss, SYM).asymmetric is True  # equal off-diagonal weights
+        assert certify(loss, [0.6, 0.4]).asymmetric is True  # two classes: Theorem 3 holds
+        assert certify(loss, noise.pairflip(10, 0.4)).asymmetric is False
+    for loss in (NormalizedGCELoss(2), Normalized(AULLoss(3, 0.1)), Normalized(MAELoss())):
+        assert certify(loss, noise.pairflip(10, 0.49)).asymmetric is True
+    almost = SYM.copy()
+    almost[3, 4] += 1e-16
+    assert certify(NormalizedGCELoss(0.7), almost).verdict == "boundary"
+    minimum = weighted_risk_minimiser(NormalizedGCELoss(0.7), noise.pairflip(10, 0.4)[0])
+    assert (round(minimum.u[0], 3), round(minimum.risk, 5)) == (0.814, 0.04048)
+
+
+# --- exact decisions and counterexamples -------------------------------------------------------
+
+
+def test_theorem_6_fails_at_equality_for_a_piecewise_linear_loss():
+    w = [F(3), F(1)]
+    assert asymmetry_ratio(T6) == F(1, 3)
+    for shape in (None, "convex"):
+        certificate = certify(T6, w, shape)
+        witness = certificate.witness
+        assert certificate.asymmetric is False and witness.gain == 0
+        assert sum(witness.u) == 1 and witness.u[0] < 1
+        assert sum(a * T6(x) for a, x in zip(w, witness.u, strict=True)) == 2 == witness.vertex_risk
+    assert certify(T6, [3.0, 1.0], "convex").verdict == "boundary"
+    assert certify(T6, [F(3) + F(1, 10**30), F(1)], "convex").asymmetric is True
+    assert certify(T6, [F(3) - F(1, 10**3), F(1)], "convex").asymmetric is False
+
+
+def test_equality_for_a_strictly_convex_exact_loss_is_left_open():
+    def aul22(u):
+        return ((2 - u) ** 2 - 1) / 2
+
+    certificate = certify(aul22, [F(2), F(1)], "convex")
+    assert certificate.verdict == "boundary" and certificate.asymmetric is None
+    assert certificate.margin == 0 and certificate.ratio == F(1, 2)
+    assert is_asymmetric(aul22, [F(2) + F(1, 10**40), F(1)], "convex") is True
+    assert is_asymmetric(aul22, [F(199, 100), F(1)], "convex") is False
+
+
+def test_three_classes_can_fail_where_r_u_is_1():
+    witness = certify(S_SHAPED, [F(1), F(99, 100), F(99, 100)]).witness
+    assert (witness.risk, witness.vertex_risk) == (F(447, 250), F(99, 50))
+    assert witness.u == (F(1, 3),) * 3
+    assert is_asymmetric(S_SHAPED, [F(1), F(99, 100)]) is None  # two classes: true, no proof
+
+
+def test_theorem_3_fails_for_normalised_gce():
+    w, root = (F(1), F(9, 10), F(1, 100)), (F(4, 5), F(3, 5), F(0))  # u = (16/25, 9/25, 0)
+    phi = [1 - x for x in root]
+    here = sum(a * x for a, x in zip(w, phi, strict=True)) / sum(phi)
+    assert here == F(57, 160) < F(91, 200) == (w[1] + w[2]) / 2
+    certificate = certify(NormalizedGCELoss(0.5), w)
+    assert certificate.asymmetric is False
+    assert weighted_risk_minimiser(NormalizedGCELoss(0.5), w).risk <= 57 / 160
+    check_witness(certificate.witness, lambda u: 1 - np.sqrt(u), np.array(w, float), 0, True)
+
+
+def test_fractions_decide_what_floats_cannot():
+    tiny = F(1, 10**20)
+    T = [[F(1, 2) + tiny, F(1, 2) - tiny], [F(1, 4), F(3, 4)]]
+    exact, rounded = certify(AGCELoss(1, 2), T), certify(AGCELoss(1, 2), [1.0 + 1e-14, 1.0])
+    assert exact.asymmetric is True and exact.c == (F(1, 2) + tiny) / (F(1, 2) - tiny)
+    assert rounded.verdict == "boundary" and rounded.asymmetric is None
+    assert [c.verdict for c in exact.classes] == ["asymmetric"] * 2
+    # the exact shift of three Fractions: equal off-diagonal weights, and almost equal ones
+    gce = NormalizedGCELoss(0.5)
+    assert is_asymmetric(gce, [F(1, 2), F(1, 4), F(1, 4)]) is True
+    assert is_asymmetric(gce, [F(1, 2), F(1, 4), F(1, 4) - F(1, 10**3)]) is False
+
+
+def test_the_gain_survives_where_risks_round_to_the_same_float():
+    loss = AELLoss(1.0)
+    certificate = certify(loss, [math.e * (1 - 1e-9), 1.0])
+    assert certificate.asymmetric is False and 0 < certificate.witness.gain < 1e-17
+    assert certify(GCELoss(0.95), [0.99, 0.01]).witness.gain > 0
+    for ratio, verdict in ((1 - 1e-13, "boundary"), (1 + 1e-13, "boundary")):
+        assert certify(loss, [math.e * ratio, 1.0]).verdict == verdict
+
+
+# --- the certificate of a matrix ----------------------------------------------------------------
+
+
+def test_certificate_of_a_matrix():
+    T = noise.asymmetric("cifar10", 0.4)
+    certificate = certify(AELLoss(2.0), T)
+    assert certificate.asymmetric is False and certificate.binding == 2
+    assert certificate.c == pytest.approx(1.5) == noise.clean_level(T)
+    assert certificate.margin == pytest.approx(1.5 * math.exp(-0.5) - 1, rel=1e-12)
+    flipped = {9, 2, 3, 5, 4}
+    for i, part in enumerate(certificate.classes):
+        assert part.verdict == ("not asymmetric" if i in flipped else "asymmetric")
+        assert part.margin == (certificate.margin if i in flipped else math.inf)
+    check_witness(certificate.witness, ael(2.0), T[2], 2)
+    assert certificate.classes[2].witness is certificate.witness
+    assert repr(certificate).startswith("<not asymmetric: class 2, c=1.5, ratio=0.606531")
+    assert certify(AELLoss(2.5), T).asymmetric is True
+    # the largest margin among the failing classes does not bind, the smallest does
+    assert certify(AELLoss(1.0), [[0.6, 0.4, 0], [0, 1, 0], [0.45, 0, 0.55]]).binding == 2
+
+
+@pytest.mark.parametrize("loss", [CELoss(), FocalLoss(2), SCELoss(0.01, 1), GCELoss(0.7)], ids=repr)
+def test_losses_that_are_never_asymmetric(loss):
+    for T in (SYM, noise.asymmetric("mnist", 0.1), [0.7, 0.3, 0.0]):
+        certificate = certify(loss, T)
+        assert certificate.asymmetric is False and certificate.ratio == 0
+        assert certificate.witness.risk < certificate.witness.vertex_risk
+        assert (certificate.witness.gain == math.inf) is (
+            certificate.witness.vertex_risk == math.inf
+        )
+    assert certify(loss, np.eye(3)).asymmetric is True  # without noise, any decreasing l is
+    torch_ce = torch.nn.CrossEntropyLoss()
+    assert repr(certify(torch_ce, SYM)) == repr(certify(CELoss(), SYM))
+
+
+def test_mixed_sums_are_certified_refuted_or_undecided():
+    def mixed(beta):
+        return AGCELoss(0.1, 0.5) + beta * AGCELoss(0, 2)
+
+    assert certify(AGCELoss(0.3, 0.5) + AGCELoss(1, 2), SYM).asymmetric is True
+    certificate = certify(mixed(0.01), SYM)
+    assert certificate.asymmetric is False
+    check_witness(
+        certificate.witness, lambda u: agce(0.1, 0.5)(u) + 0.01 * agce(0, 2)(u), SYM[0], 0
+    )
+    assert certify(mixed(100), SYM).verdict == "undecided"
+    # with an affine term: its slope 2 counts on both sides
+    a0, a1, b0 = 0.3**-0.5 + 2, 1.3**-0.5 + 2, 1.0
+    found = certify(AGCELoss(0.3, 0.5) + AGCELoss(1, 2) + MAELoss(), SYM).ratio
+    assert found == pytest.approx((a1 + b0) / (a0 + b0), rel=1e-14)
+    silent = certify(0.0 * CELoss() + 0.0 * NCELoss() + MAELoss(), SYM)
+    assert silent.asymmetric is True and silent.attained and silent.method == "affine: vertices"
+
+
+# --- NCE ----------------------------------------------------------------------------------------
+
+
+def nce(w, u):
+    v = -np.log(u)
+    return (w * v).sum(-1) / v.sum(-1)
+
+
+@pytest.mark.parametrize("loss", [NCELoss(), NormalizedFocalLoss(0.5), 2.0 * NCELoss()], ids=repr)
+def test_nce_alone_is_not_asymmetric(loss):
+    for w in ([1.0, 0.9, 0.01], SYM[0], [1.0, 0.0, 0.0]):
+        certificate = certify(loss, w)
+        assert certificate.asymmetric is False
+        u = np.array(certificate.witness.u)
+        assert u[0] <= 0.5 and (u == 0).sum() == 1 and w[np.argmin(u)] == min(w)
+        assert certificate.witness.gain == 0
+        assert certificate.witness.risk == (2 if "2.0" in repr(loss) else 1) * min(w)
+    assert is_asymmetric(loss, [0.6, 0.4]) is True
+    with pytest.raises(TypeError, match="loss: no certified minimiser"):
+        weighted_risk_minimiser(loss, [1.0, 0.9, 0.01])
+
+
+def test_nce_infimum_is_approached_away_from_the_vertex():
+    w = np.array([1.0, 0.9, 0.01])
+    values = [nce(w, np.array([(1 - e) / 2, (1 - e) / 2, e])) for e in (1e-3, 1e-30, 1e-300)]
+    assert values == sorted(values, reverse=True) and 0.01 < values[-1] < 0.02
+
+
+def test_nce_plus_an_asymmetric_loss_is_asymmetric_in_the_limit_only():
+    w, rng = np.array([1.0, 0.6, 0.01]), np.random.default_rng(4)
+    loss = NCELoss() + 2.0 * AELLoss(2.5)
+    certificate = certify(loss, w)
+    assert certificate.asymmetric is True and not certificate.attained
+    assert "never attained" in repr(certificate)
+
+    def total(u):
+        return nce(w, u) + 2 * risk(ael(2.5), w, u)
+
+    infimum = 0.01 + 2 * risk(ael(2.5), w, vertex(3, 0))
+    near = [total(np.array([1 - 2 * d, d, math.exp(-1 / d**2)])) for d in (0.1, 0.05)]
+    assert infimum < near[1] < near[0] < infimum + 0.1
+    assert (total(rng.dirichlet(np.full(3, 0.3), 2000) + 1e-300) > infimum).all()
+    # two classes: the limit is a value, and it is attained
+    assert certify(loss, w[:2]).attained
+    # below the threshold, some face without the least class is better than e_t
+    failing = certify(NCELoss() + AELLoss(1.0), w)
+    assert failing.asymmetric is False and failing.attained
+    u = np.array(failing.witness.u)
+    assert u[2] == 0
+    drop = risk(ael(1.0), w, vertex(3, 0)) - risk(ael(1.0), w, u)
+    assert 0 < failing.witness.gain <= drop
+    assert failing.witness.vertex_risk - failing.witness.risk == pytest.approx(drop, rel=1e-9)
+    assert is_asymmetric(NCELoss() + AELLoss(1.0), w[:2]) is False
+    assert is_asymmetric(NCELoss() + CELoss(), w) is False
+
+
+def test_theorem_5_needs_both_terms():
+    pair = noise.pairflip(10, 0.4)
+    good, bad = AGCELoss(1, 2), Normalized(AELLoss(0.2))
+    assert certify(good + Normalized(good), pair).asymmetric is True
+    assert certify(0.01 * good + bad, pair).asymmetric is False
+    assert certify(100 * good + bad, pair).verdict == "undecided"
+
+
+# --- adversarial search -------------------------------------------------------------------------
+
+a_of_agce, a_of_aul = st.floats(0.05, 8), st.floats(1.05, 8)
+exponents = st.floats(-2, 3).filter(lambda q: abs(q) > 0.01)  # where the plain formula is sound
+TERMS = st.one_of(
+    st.builds(lambda a, q: (AGCELoss(a, q), agce(a, q)), a_of_agce, exponents),
+    st.builds(lambda a, p: (AULLoss(a, p), aul(a, p)), a_of_aul, exponents),
+    st.builds(lambda a: (AELLoss(a), ael(a)), st.floats(0.2, 5)),
+    st.builds(lambda q: (GCELoss(q), agce(0, q)), st.floats(0.3, 2)),
+    st.just((MAELoss(), lambda u: 2 - 2 * u)),
+)
+
+
+@settings(quick, max_examples=150)
+@given(
+    terms=st.lists(st.tuples(st.floats(0.1, 3), TERMS), min_size=1, max_size=3),
+    normalised=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+    spread=st.floats(0.05, 3),
+)
+def test_no_search_contradicts_a_certificate(terms, normalised, seed, spread):
+    rng = np.random.default_rng(seed)
+    k = int(rng.integers(2, 7))
+    w, t = random_weights(rng, k, 1 + spread)
+    if rng.random() < 0.3:
+        w[rng.permutation(np.delete(np.arange(k), t))[: k // 2]] = 0.0
+        w[t] = (1 + spread) * np.delete(w, t).max() or 1.0
+    loss = sum((c * loss for c, (loss, _) in terms[1:]), terms[0][0] * terms[0][1][0])
+    loss = Normalized(loss) if normalised else loss
+
+    def total(u):
+        return sum(c * f(u) for c, (_, f) in terms)
+
+    certificate = certify(loss, w)
+    if certificate.asymmetric is False:
+        check_witness(certificate.witness, total, w, t, normalised)
+    if certificate.asymmetric is not True:
+        return
+    d = 2.0 ** -np.arange(0, 40)[:, None]
+    e = vertex(k, t)
+    ends = [vertex(k, i) for i in range(k)] + [*rng.dirichlet(np.full(k, 0.3), 20)]
+    points = np.concatenate([e + d * (end - e) for end in ends] + [rng.dirichlet(np.ones(k), 300)])
+    here = risk(total, w, e, normalised)
+    assert risk(total, w, points, normalised).min() >= here - 1e-13 * abs(here)
+
+
+# --- declared and undeclared callables ----------------------------------------------------------
+
+
+def test_an_undeclared_callable_never_gets_a_yes():
+    for l in (lambda u: math.exp(-u / 3), lambda u: 1 - u**2, S_SHAPED):
+        assert certify(l, SYM).verdict == "undecided"
+        assert certify(l, np.eye(3)).verdict == "undecided"
+    certificate = certify(lambda u: math.exp(-u / 1.2), SYM)
+    assert certificate.asymmetric is False and certificate.ratio is None
+    check_witness(certificate.witness, ael(1.2), SYM[0], 0)
+
+
+@pytest.mark.parametrize("factor", [0.995, 1.005])
+@pytest.mark.parametrize("exp", [math.exp, np.exp])
+def test_a_declared_convex_callable(factor, exp):
+    a = factor / math.log(9 / 4)
+    certificate = certify(lambda u: exp(-u / a), SYM, shape="convex")
+    assert certificate.asymmetric is (factor > 1)
+    assert certificate.ratio == pytest.approx(math.exp(-1 / a), rel=1e-6)
+    assert "declared" in certificate.declarations[0] and "measured" in certificate.declarations[1]
+    assert certify(lambda u: math.exp(-u / 3), np.eye(3), "convex").asymmetric is True
+
+
+def test_measured_slopes_are_bounded_from_the_safe_side():
+    for l, ratio, slack in (  # -l' = 2 - sqrt(u) has an infinite derivative at 0
+        (lambda u: 2 - 2 * u + 2 / 3 * u**1.5, 0.5, 0.01),
+        (lambda u: (2 - u) ** 2, 0.5, 1e-6),
+        (lambda u: math.exp(-3 * u), math.exp(-3), 1e-6),
+    ):
+        assert ratio * (1 - slack) < certify(l, SYM, "convex").ratio <= ratio
+
+
+class Convex:
+    """l(u) = 1 - u^q, with its derivative."""
+
+    def __init__(self, q, factor=1.0):
+        self.q, self.factor = q, factor
+
+    def __call__(self, u):
+        return 1 - u**self.q
+
+    def slope(self, u):
+        return -self.factor * self.q * u ** (self.q - 1) if u else -math.inf
+
+
+def test_an_infinite_slope_is_not_overlooked():
+    clean = [0.999, 0.001]
+    for q in (0.3, 0.7, 0.9, 0.99):
+        assert is_asymmetric(lambda u, q=q: 1 - u**q, clean, "convex") is not True
+        certificate = certify(Convex(q), clean, "convex")
+        assert certificate.asymmetric is False and certificate.ratio == 0
+        assert not any("measured" in line for line in certificate.declarations)
+    for factor in (0.9, 1.1):
+        with pytest.raises(ValueError, match="slope is not the derivative"):
+            certify(Convex(0.5, factor), clean, "convex")
+
+
+def test_a_declared_concave_callable_and_subclass():
+    certificate = certify(lambda u: 1 - u**2, noise.pairflip(10, 0.49), "concave")
+    assert certificate.asymmetric is True and certificate.ratio == 1
+
+    class Custom(PointwiseLoss):
+        floor = 0
+
+        def _of_log_probability(self, log_u):
+            return self.floor + 1 - torch.exp(2 * log_u)
+
+        def _formula(self, u):
+            return self.floor + 1 - u * u
+
+        def _derivative(self, u):
+            return -2 * u
+
+    assert certify(Custom(), SYM).verdict == "undecided"
+    assert certify(Custom(), SYM, "concave").asymmetric is True
+    assert certify(Normalized(Custom()), noise.pairflip(10, 0.49), "concave").asymmetric is True
+    Custom.floor = -1
+    with pytest.raises(ValueError, match=r"^loss: Normalized.* can be 0"):
+        certify(Normalized(Custom()), SYM, "concave")
+
+
+# --- the minimiser ------------------------------------------------------------------------------
+
+
+def test_minimiser_closed_forms():
+    w = np.array([0.5, 0.3, 0.2])
+    assert weighted_risk_minimiser(CELoss(), w).u == pytest.approx(w, abs=1e-15)
+    a, ratio = 0.8, 1.7
+    minimum = weighted_risk_minimiser(AELLoss(a), [ratio, 1.0])
+    assert minimum.u[0] == pytest.approx((1 + a * math.log(ratio)) / 2, abs=1e-15)
+    a, kappa = 0.2, 1.7 ** (1 / 0.5)
+    minimum = weighted_risk_minimiser(AGCELoss(a, 0.5), [1.7, 1.0])
+    assert minimum.u[0] == pytest.approx(((a + 1) * kappa - a) / (1 + kappa), abs=1e-15)
+    ties = weighted_risk_minimiser(AELLoss(1.0), [1.0, 1.0, 1.0])
+    assert ties.u == pytest.approx(np.full(3, 1 / 3), abs=1e-15)
+    assert weighted_risk_minimiser(NormalizedGCELoss(0.5), [1, 1, 1]).risk == 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "l"),
+    [
+        (SCELoss(0.1, 1), lambda u: -0.1 * np.log(u) - math.log(1e-4) * (1 - u)),
+        (FocalLoss(0.5), lambda u: -np.sqrt(1 - u) * np.log(u)),
+        (AELLoss(0.3) + GCELoss(0.5), lambda u: np.exp(-u / 0.3) + 2 - 2 * np.sqrt(u)),
+        (Normalized(AELLoss(0.3) + MAELoss()), lambda u: np.exp(-u / 0.3) + 2 - 2 * u),
+    ],
+    ids=repr,
+)
+def test_minimiser_where_the_slope_has_no_closed_inverse(loss, l):
+    w, normalised = np.array([0.4, 0.35, 0.15, 0.1]), isinstance(loss, Normalized)
+    minimum = weighted_risk_minimiser(loss, w)
+    assert 0 <= minimum.gap <= 1e-13
+    assert minimum.risk == pytest.approx(risk(l, w, minimum.u, normalised), rel=1e-13)
+    near = minimum.u + 1e-3 * np.random.default_rng(5).normal(size=(500, 4))
+    near = np.abs(near) / np.abs(near).sum(-1, keepdims=True)
+    assert (risk(l, w, near, normalised) >= minimum.lower_bound - 1e-13).all()
+
+
+@pytest.mark.parametrize(
+    ("loss", "l"), [(AELLoss(0.5), ael(0.5)), (CELoss(), lambda u: -np.log(u))]
+)
+def test_the_gap_covers_a_point_that_is_not_optimal(loss, l, monkeypatch):
+    w, u = np.array([0.5, 0.3, 0.2]), np.full(3, 1 / 3)
+    best = weighted_risk_minimiser(loss, w)
+    monkeypatch.setattr(asymmetry, "_water_fill", lambda part, w: np.full(len(w), 1 / len(w)))
+    poor = weighted_risk_minimiser(loss, w)
+    assert poor.risk == pytest.approx(risk(l, w, u), rel=1e-14)
+    assert poor.lower_bound <= best.risk < poor.risk <= best.risk + poor.gap
+    if isinstance(loss, AELLoss):
+        worse = weighted_risk_minimiser(2.0 * Normalized(loss), w)
+        monkeypatch.undo()
+        best = weighted_risk_minimiser(2.0 * Normalized(loss), w)
+        assert worse.lower_bound <= best.lower_bound + 1e-15 and best.gap <= 1e-15
+        assert best.risk < worse.risk <= best.risk + worse.gap
+
+
+@pytest.mark.parametrize("l", [lambda u: 1 - 3 * u**2 + 2 * u**3, S_SHAPED])
+def test_minimiser_on_a_grid_has_a_true_lower_bound(l):
+    w, rng = np.array([1.0, 0.99, 0.99]), np.random.default_rng(6)
+    minimum = weighted_risk_minimiser(l, w)
+    assert minimum.method == "grid" and 0 < minimum.gap < 0.01
+    points = [minimum.u, np.full(3, 1 / 3), *rng.dirichlet(np.ones(3), 500)]
+    risks = [sum(a * float(l(x)) for a, x in zip(w, u.tolist(), strict=True)) for u in points]
+    assert risks[0] == pytest.approx(minimum.risk, rel=1e-14)
+    assert minimum.lower_bound <= min(risks) + 1e-12 and minimum.risk <= min(risks) + minimum.gap
+
+
+# --- admissible parameters ----------------------------------------------------------------------
+
+
+def test_the_thresholds_of_the_paper():
+    T = np.full((10, 10), F(4, 45))
+    np.fill_diagonal(T, F(1, 5))  # symmetric 0.8, c = 9/4
+    agce_region = admissible(AGCELoss, T, q=0.5)
+    assert agce_region.threshold == F(16, 65) and isinstance(agce_region.threshold, F)
+    assert admissible(AULLoss, T, p=2).threshold == F(9, 5)
+    assert admissible(AELLoss, T).threshold == 1 / math.log(9 / 4)
+    assert repr(agce_region) == "<AGCELoss(a, q=0.5) is asymmetric iff a >= 16/65>"
+    assert F(16, 65) in agce_region and F(15, 65) not in agce_region
+    for family, fixed in ((AGCELoss, {"q": 0.5}), (AULLoss, {"p": 2}), (AELLoss, {})):
+        exact, rounded = admissible(family, T, **fixed), admissible(family, SYM, **fixed)
+        assert rounded.threshold == pytest.approx(float(exact.threshold), rel=1e-14)
+        at = float(rounded.threshold)
+        assert certify(family(a=at, **fixed), SYM).verdict == "boundary"
+        assert certify(family(a=1.005 * at, **fixed), SYM).asymmetric is True
+        assert certify(family(a=0.995 * at, **fixed), SYM).asymmetric is False
+
+
+@quick
+@given(
+    c=st.floats(1.05, 50),
+    case=st.one_of(
+        st.tuples(st.just(AGCELoss), st.floats(-2, 2).map(lambda q: {"q": q})),
+        st.tuples(st.just(AULLoss), st.floats(-1, 4).map(lambda p: {"p": p})),
+        st.just((AELLoss, {})),
+    ),
+    a=st.floats(0.01, 20),
+)
+def test_admissible_agrees_with_certify(c, case, a):
+    family, fixed = case
+    a = a + 1 if family is AULLoss else a
+    region = admissible(family, [c, 1.0], **fixed)
+    asked = (
+        [a] if region.threshold < 1e-2 else [a, 0.995 * region.threshold, 1.005 * region.threshold]
+    )
+    for a in asked:
+        try:
+            loss = family(a=float(a), **fixed)
+        except ValueError:  # 0.995 times a threshold can be illegal
+            continue
+        verdict = certify(loss, [c, 1.0])
+        if verdict.verdict != "boundary":
+            assert verdict.asymmetric is (a in region)
+
+
+def test_admissible_without_noise_and_without_threshold():
+    regions = {
+        "AGCELoss(a, q=0.5) is asymmetric iff a >= 0": (AGCELoss, np.eye(3), {"q": 0.5}),
+        "AGCELoss(a, q=-1) is asymmetric iff a > 0": (AGCELoss, np.eye(3), {"q": -1}),
+        "AGCELoss(a, q=2) is asymmetric iff a >= 0": (AGCELoss, SYM, {"q": 2}),
+        "AULLoss(a, p=0) is asymmetric iff a > 1": (AULLoss, SYM, {"p": 0}),
+        "AULLoss(a, p=1) is asymmetric iff a >= 1": (AULLoss, SYM, {"p": 1}),
+        "AELLoss(a) is asymmetric iff a > 0": (AELLoss, np.eye(3), {}),
+    }
+    for text, (family, T, fixed) in regions.items():
+        assert repr(admissible(family, T, **fixed)) == f"<{text}>"
+    # thresholds that underflow: a = 0 (a = 1) has r = 0 and stays outside
+    assert 0 not in admissible(AGCELoss, [4.0, 1.0], q=0.999)
+    assert 1 not in admissible(AULLoss, [4.0, 1.0], p=1.001)
+
+
+# --- input --------------------------------------------------------------------------------------
+
+BAD_T = np.array([[0.5, 0.5, 0.0], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8]])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: certify(MAELoss(), BAD_T), ValueError, r"^T: .*unique maximum at 0 in row 0"),
+        (lambda: certify(MAELoss(), BAD_T * 1.1), ValueError, "^T: .*sum 1"),
+        (lambda: certify(MAELoss(), BAD_T[:2]), ValueError, "^T: "),
+        (lambda: certify(MAELoss(), BAD_T * np.nan), ValueError, "^T: .*nan"),
+        (lambda: certify(MAELoss(), [[F(1), F(1, 9**9)], [F(0), F(1)]]), ValueError, "^T: .*sum 1"),
+        (lambda: certify(MAELoss(), [[1, 0], [1]]), TypeError, "^T: expected an array"),
+        (lambda: certify(MAELoss(), [1.0]), ValueError, "^T: expected shape"),
+        (lambda: is_asymmetric(MAELoss(), [1.0, 1.0]), ValueError, "^weights: .*unique"),
+        (lambda: is_asymmetric(MAELoss(), [1.0, -1.0]), ValueError, "^weights: .*-1"),
+        (lambda: is_asymmetric(MAELoss(), [1.0, np.inf]), ValueError, "^weights: .*inf"),
+        (lambda: is_asymmetric(MAELoss(), ["x", "y"]), TypeError, "^weights: "),
+        (lambda: is_asymmetric(MAELoss(), SYM), ValueError, r"^weights: expected shape \(k,\)"),
+        (lambda: weighted_risk_minimiser(MAELoss(), [0.0, 0.0]), ValueError, "^weights: "),
+        (lambda: certify("mae", SYM), TypeError, "^loss: .*'mae'"),
+        (lambda: certify(torch.nn.MSELoss(), SYM), TypeError, "MSELoss"),
+        (lambda: certify(NLNLLoss(), SYM), TypeError, "NLNLLoss"),
+        (lambda: certify(MAELoss(weight=[1.0, 2.0]), SYM), ValueError, "^loss: .*weights"),
+        (lambda: certify(0.0 * MAELoss(), SYM), ValueError, "^loss: .*decrease"),
+        (lambda: certify(lambda u: u, SYM), ValueError, r"^loss: .*decrease"),
+        (lambda: certify(lambda u: 1 - u + (0.5 < u < 0.7) / 5, SYM), ValueError, "^loss: .*decr"),
+        (lambda: certify(lambda u: max(0.5, 1 - u), SYM), ValueError, "^loss: .*decrease"),
+        (lambda: certify(lambda u: (u - 0.9) ** 2, SYM), ValueError, "^loss: .*decrease"),
+        (lambda: certify(lambda u: math.nan, SYM), ValueError, "^loss: .*nan"),
+        (lambda: certify(lambda u: -np.log(np.float64(u)), SYM), ValueError, "^loss: .*inf"),
+        (lambda: certify(lambda u: -math.log(u), SYM), ValueError, "^loss: .*u = 0"),
+        (lambda: certify(lambda u: None, SYM), ValueError, "^loss: .*number"),
+        (lambda: certify(lambda u: 1 - u**2, SYM, "convex"), ValueError, "^shape: .*not convex"),
+        (
+            lambda: certify(lambda u: 1 - u**0.5, SYM, "concave"),
+            ValueError,
+            "^shape: .*not concave",
+        ),
+        (lambda: certify(T6, [F(4), F(1)], "concave"), ValueError, "^shape: .*not concave"),
+        (lambda: certify(AGCELoss(1, 2), SYM, "convex"), ValueError, "^shape: "),
+        (lambda: certify(MAELoss(), SYM, "round"), ValueError, "^shape: .*'round'"),
+        (lambda: asymmetry_ratio(MAELoss(), "exact"), ValueError, "^definition: .*'exact'"),
+        (lambda: asymmetry_ratio(NCELoss()), TypeError, "^loss: .*NCELoss"),
+        (lambda: asymmetry_ratio_exact(MAELoss(), 1), ValueError, "^k: "),
+        (lambda: admissible(GCELoss, SYM), TypeError, "^family: .*GCELoss"),
+        (lambda: admissible(AGCELoss, SYM), TypeError, "^fixed: .*'q'"),
+        (lambda: admissible(AGCELoss, SYM, q=math.nan), ValueError, "^q="),
+    ],
+)
+def test_bad_input_is_named(call, error, message):
+    with np.errstate(divide="ignore"), pytest.raises(error, match=message):
+        call()
+
+
+# --- speed --------------------------------------------------------------------------------------
+
+
+def best_time(call, repeats=5):
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [AGCELoss(1e-3, 0.5), NormalizedGCELoss(0.7), NCELoss() + 4.0 * AGCELoss(6, 1.5), NCELoss()],
+    ids=repr,
+)
+def test_certify_on_100_classes_takes_under_50_ms(loss):
+    T = noise.asymmetric("cifar100", 0.4)
+    assert best_time(lambda: certify(loss, T)) < 0.05
+
+
+def test_certify_of_a_callable_on_10_classes_takes_under_2_s():
+    for l, shape in ((lambda u: math.exp(-u / 1.2), "convex"), (lambda u: math.exp(-u), None)):
+        assert best_time(lambda l=l, shape=shape: certify(l, SYM, shape), 2) < 2
