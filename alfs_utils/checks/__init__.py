@@ -5,6 +5,7 @@ one and see it fail. The verdict table (`alfs_utils.paper.VERDICTS`) names the c
 verdict, and the tests run every one of them.
 """
 
+import textwrap
 from dataclasses import dataclass
 
 __all__ = ["Check"]
@@ -40,4 +41,4 @@ class Check:
             for name, value in found.items()
             if value is not None
         ]
-        return f"{'; '.join(words)}\n{self.line}"
+        return f"{'; '.join(words)}\n{textwrap.fill(self.line, 84)}"
