@@ -361,31 +361,6 @@ class Verdict:
 
 VERDICTS = (
     Verdict(
-        "Definition 1",
-        "class-wise clean-labels-domination",
-        "true",
-        "sound; “identity function” should read indicator function",
-        "01-label-noise",
-        "domination.definition_1",
-    ),
-    Verdict(
-        "Section 3.1",
-        "reported noise of 8.0 to 38.5 % shows that data sets are clean-labels-dominant",
-        "false as printed",
-        "suggestive, not implied: 10 % average noise can leave a class without a dominant label",
-        "01-label-noise",
-        "domination.average_rate",
-        printed=False,
-    ),
-    Verdict(
-        "Assumption 1, remark",
-        "Assumption 1 is more restrictive than 1 − η > 1/k",
-        "true",
-        "it implies it; the two are equivalent for symmetric noise",
-        "01-label-noise",
-        "domination.assumption_1",
-    ),
-    Verdict(
         "Section 2.1",
         "arg min L(u, y) = e_y, assumed of every loss, NCE included",
         "false as printed",
@@ -432,6 +407,31 @@ VERDICTS = (
         "asymmetric.convex_and_complete",
         printed=False,
         repaired=True,
+    ),
+    Verdict(
+        "Definition 1",
+        "class-wise clean-labels-domination",
+        "true",
+        "sound; “identity function” should read indicator function",
+        "01-label-noise",
+        "domination.definition_1",
+    ),
+    Verdict(
+        "Section 3.1",
+        "reported noise of 8.0 to 38.5 % shows that data sets are clean-labels-dominant",
+        "false as printed",
+        "suggestive, not implied: 10 % average noise can leave a class without a dominant label",
+        "01-label-noise",
+        "domination.average_rate",
+        printed=False,
+    ),
+    Verdict(
+        "Assumption 1, remark",
+        "Assumption 1 is more restrictive than 1 − η > 1/k",
+        "true",
+        "it implies it; the two are equivalent for symmetric noise",
+        "01-label-noise",
+        "domination.assumption_1",
     ),
     Verdict(
         "Definition 2",

@@ -13,3 +13,8 @@ def require(available: bool, what: str) -> None:
     if not available:
         stop = pytest.fail if os.environ.get("ALFS_REQUIRE_ALL") == "1" else pytest.skip
         stop(f"needs {what}")
+
+
+def outcome(check):
+    """What an `alfs_utils.checks.Check` found, less its words."""
+    return check.printed, check.repaired, check.control

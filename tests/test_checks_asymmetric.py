@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
+from conftest import outcome
 
 from alfs_utils import losses
 from alfs_utils.asymmetry import asymmetry_ratio_exact
 from alfs_utils.checks import asymmetric as checks
 from alfs_utils.checks.asymmetric import every_subset, sum_is_large_enough
-
-
-def outcome(check):
-    return check.printed, check.repaired, check.control
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from conftest import outcome
 
 from alfs_utils.asymmetry import weighted_risk_minimiser
 from alfs_utils.checks import calibration as checks
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss
-
-
-def outcome(check):
-    return check.printed, check.repaired, check.control
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
+from conftest import outcome
 
 from alfs_utils.asymmetry import asymmetry_ratio
 from alfs_utils.checks import corollaries
@@ -21,10 +22,6 @@ EXPECTED = {  # (as printed, repaired, negative control failed)
     "remarks_on_completeness": (True, None, True),
     "sixteen_65ths": (False, True, True),
 }
-
-
-def outcome(check):
-    return check.printed, check.repaired, check.control
 
 
 @pytest.mark.parametrize("name", EXPECTED)

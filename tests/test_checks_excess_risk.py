@@ -4,15 +4,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from conftest import outcome
 
 from alfs_utils.checks import excess_risk as checks
 from alfs_utils.losses import AGCELoss, MAELoss
 
 HALF = Fraction(1, 2)
-
-
-def outcome(check):
-    return check.printed, check.repaired, check.control
 
 
 @pytest.fixture(scope="module")

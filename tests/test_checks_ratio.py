@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from conftest import outcome
 
 from alfs_utils import noise
 from alfs_utils.asymmetry import asymmetry_ratio, asymmetry_ratio_exact
@@ -22,10 +23,6 @@ EXPECTED = {  # (as printed, repaired, negative control failed)
     "theorem_8": (True, None, True),
     "when_the_ratios_agree": (False, True, True),
 }
-
-
-def outcome(check):
-    return check.printed, check.repaired, check.control
 
 
 @pytest.mark.parametrize("name", EXPECTED)

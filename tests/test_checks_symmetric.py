@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from conftest import outcome
 
 from alfs_utils.checks import symmetric as s
 
@@ -16,10 +17,6 @@ OUTCOMES = {
     s.theorem_5: (True, None),
     s.nce_plus_alf: (False, True),
 }
-
-
-def outcome(check):
-    return check.printed, check.repaired, check.control
 
 
 @pytest.mark.parametrize("check", OUTCOMES, ids=lambda check: check.__name__)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import outcome
 
 from alfs_utils.checks import tolerance as t
 from alfs_utils.losses import AELLoss
@@ -16,10 +17,6 @@ OUTCOMES = {
     t.argmax_tolerance: (True, None),
     t.what_asymmetry_buys: (True, None),
 }
-
-
-def outcome(check):
-    return check.printed, check.repaired, check.control
 
 
 @pytest.mark.parametrize("check", OUTCOMES, ids=lambda check: check.__name__)

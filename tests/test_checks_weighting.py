@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from conftest import outcome
 
 from alfs_utils.asymmetry import asymmetry_ratio
 from alfs_utils.checks import weighting as checks
@@ -15,10 +16,6 @@ CHECKS = {
     checks.convex_set_of_losses: (True, None, True),
     checks.gradient_identity: (True, None, True),
 }
-
-
-def outcome(check):
-    return check.printed, check.repaired, check.control
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
