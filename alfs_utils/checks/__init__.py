@@ -33,7 +33,7 @@ class Check:
     repaired: bool | None = None
 
     def __str__(self):
-        found = {"as printed": self.printed, "repaired": self.repaired, "control": self.control}
+        found = {"as stated": self.printed, "repaired": self.repaired, "control": self.control}
         marks = {True: "holds", False: "fails"}
         marks_of_control = {True: "fails as it must", False: "DID NOT FAIL"}
         words = [

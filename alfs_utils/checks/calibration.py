@@ -117,28 +117,34 @@ def infima_on_grid(l, eta, u):
 
 
 def calibration_functions(H=minimal_risk, H_minus=wrong_side_risk) -> Check:
-    """The closed forms of H and H_minus for MAE, AGCE, AUL and AEL, against a grid.
+    """The closed forms of H and H_minus for MAE, AGCE, AUL and AEL, against a grid; H_minus > H.
 
     A minimum over a grid cannot be below the infimum, and with 4001 points and these losses is at
     most 1e-7 above it. The rates eta include 0.4 % on each side of the threshold between a vertex
-    and the interior. The control: the vertex risk alone is not H for convex losses.
+    and the interior. Away from eta = 1/2, H_minus is above H (Figure 1). The controls: the vertex
+    risk alone is not H for convex losses, and a loss with a kink at 1/2 has H_minus = H nearby.
     """
     u = np.linspace(0, 1, 4001)
     below = above = vertex_error = 0.0
+    apart = True
     for loss in COMPLETE + CONVEX:
         rho = 1 / asymmetry_ratio(loss) * np.array([0.996, 1.004])
         eta = np.concatenate([np.linspace(0, 1, 101), rho / (1 + rho), 1 / (1 + rho)])
         found = np.array(infima_on_grid(loss.of_probability, eta, u))
         excess = found - np.array([H(loss, eta), H_minus(loss, eta)])
         below, above = min(below, excess.min()), max(above, excess.max())
+        apart &= bool((found[1] > found[0])[abs(eta - 0.5) > 1e-9].all())
         if is_convex(loss):
             vertex_error = max(vertex_error, (_vertex_risk(loss, eta) - found[0]).max())
     agree = bool(-1e-12 <= below and above <= 1e-7)
+    lowest, wrong_side = infima_on_grid(kinked, np.array([0.4, 0.6]), u)
+    touching = bool((wrong_side <= lowest + 1e-12).all())
     return Check(
-        printed=agree,
-        control=bool(vertex_error > 0.01),
+        printed=agree and apart,
+        control=bool(vertex_error > 0.01) and touching,
         line=f"{len(COMPLETE + CONVEX)} losses x 105 rates: grid minus closed form within "
-        f"[-1e-12, 1e-7]: {agree}; the vertex risk alone would be off by {vertex_error:.2f}",
+        f"[-1e-12, 1e-7]: {agree}; the vertex risk alone would be off by {vertex_error:.2f}; "
+        f"H_minus above H at every eta but 1/2: {apart}, for a kinked loss not: {touching}",
     )
 
 

@@ -155,7 +155,7 @@ def corollary(family, formula, threshold, settings, wider, draws=9):
         f"certified minimiser is e_m exactly if the corollary says so; duality gaps below 1e-12: "
         f"{gap < 1e-12}. Below the threshold it is e_m in {below_vertex} of {below}, else better "
         f"than e_m also in 60 digits. At "
-        f"equality it is the only minimiser in {ties} of {curved} (60 digits)."
+        f"equality the risk rises along the edge to e_n in {ties} of {curved} (60 digits)."
     )
     if slack < math.inf:
         line += f" Bound for concave losses holds on random u: {slack > 1 - 1e-6}."

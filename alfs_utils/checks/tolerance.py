@@ -223,7 +223,7 @@ def theorem_4_limit(modulus=excess_modulus) -> Check:
             quotients = noisy / clean
             bound = modulus(w[0], w[n], ratio)
             broken += bool(quotients.min() < bound - 1e-9)
-            loose += bool(quotients.min() > 1.001 * bound + 1e-4)
+            loose += bool(quotients.min() > 1.001 * bound)
             without += bool(quotients.min() < excess_modulus(w[0], w[n], 1.0) - 1e-9)
             cases += 1
     return Check(
