@@ -238,6 +238,6 @@ def excess_risk_multiclass(constant=kappa, losses=CONCAVE) -> Check:
         control=beyond_printed > 0,
         line="Without “strictly”, exact, MAE, k = 3, w = (.50, .49, .01), "
         f"u = (.333, .333, .334): excess 0-1 risk {excess_01} > {bound}, the right-hand side of "
-        f"(6). {cases} cases, concave losses: a hill climb comes within 0.1 % of 1/kappa_k in {reached}, exceeds it in {exceeded}, and "
-        f"exceeds 2/(l(0) - l(1)) in {beyond_printed}.",
+        f"(6). {cases} cases, concave losses: a hill climb comes within 0.1 % of 1/kappa_k in "
+        f"{reached}, exceeds it in {exceeded}, and exceeds 2/(l(0) - l(1)) in {beyond_printed}.",
     )
