@@ -132,8 +132,12 @@ def test_the_cure_declares_the_missing_operators_and_tries_again(monkeypatch):
 
 
 def test_the_cure_leaves_other_errors_alone(monkeypatch):
+    tries = []
+
     def unrelated():
+        tries.append(1)
         raise RuntimeError("something else")
 
     with pytest.raises(RuntimeError, match="something else"):
         import_cure(monkeypatch, unrelated)
+    assert len(tries) == 1
