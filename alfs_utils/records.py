@@ -1,0 +1,301 @@
+"""The ledger: one small text file per finished run, and what can be read from many of them.
+
+A record's id is a hash of the run's configuration, so a run has one place in the ledger wherever
+and whenever it was trained. Records are written whole or not at all.
+"""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import uuid
+import warnings
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from alfs_utils import __version__
+from alfs_utils.training import History, RunConfig, load_once
+
+__all__ = ["Record", "find", "load", "pack", "read", "run_id", "unpack", "verdict", "write"]
+
+VERDICTS = ("reproduced", "close", "not reproduced", "preliminary", "not yet run")
+
+Record = dict  # what is in a file: see `make`
+
+
+def run_id(config: RunConfig) -> str:
+    """Twelve hexadecimal digits that name a configuration.
+
+    Only the fields that differ from `RunConfig`'s defaults are hashed: a field added later, whose
+    default means "as before", leaves the ids of older runs as they were. Defaults never change.
+    """
+    given = {
+        f.name: getattr(config, f.name)
+        for f in fields(config)
+        if f.name == "loss" or getattr(config, f.name) != f.default
+    }
+    text = json.dumps(given, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def make(history: History, device: str | torch.device = "cpu", deterministic: bool = False) -> dict:
+    """The record of a run that has just ended in this process."""
+    curves = ("train_loss", "fitted", "memorised", "test_accuracy")
+    return {
+        "id": run_id(history.config),
+        "config": asdict(history.config),
+        "status": history.status,
+        **{name: [_rounded(x) for x in getattr(history, name)] for name in curves},
+        "half_accuracy": [[_rounded(x) for x in pair] for pair in history.half_accuracy],
+        "half_agreement": [[_rounded(x) for x in pair] for pair in history.half_agreement],
+        "noise_rate": history.noise_rate,
+        "labels_sha256": history.labels_sha256,
+        "data_sha256": load_once(history.config.dataset).sha256,
+        "seconds": round(history.seconds, 1),
+        "cpu_seconds": round(history.cpu_seconds, 1),
+        **_environment(torch.device(device), deterministic),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _rounded(x):
+    return float(f"{x:.9g}")
+
+
+def _environment(device, deterministic):
+    cuda = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if cuda else _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "deterministic": deterministic or not cuda,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "code": _revision(),
+    }
+
+
+@cache
+def _cpu_name():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"CPU {name.strip()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+@cache
+def _revision():
+    """The git commit of this library, "+changes" if its files differ from it; else its version."""
+
+    def git(*words):
+        command = ["git", "-C", Path(__file__).parent, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", ".")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return f"alfs_utils {__version__}"
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def path_of(config: RunConfig, folder: str | os.PathLike = "results") -> Path:
+    """Where the record of a configuration lies: `folder`/data set/id.json."""
+    return Path(folder) / config.dataset / f"{run_id(config)}.json"
+
+
+def write(record: Record, folder: str | os.PathLike = "results") -> Path:
+    """Write a record; at any moment the file is there whole or not at all. Returns its path."""
+    path = path_of(RunConfig(**record["config"]), folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
+    try:
+        with open(temporary, "w") as file:
+            file.write("{\n" + ",\n".join(lines) + "\n}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def read(path: str | os.PathLike) -> Record:
+    """Read one record and check it.
+
+    Raises
+    ------
+    ValueError
+        If the file is no record, is cut off, or does not belong to its name; the message names it.
+    """
+    path = Path(path)
+    try:
+        record = json.loads(path.read_text())
+        _check(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a whole record: {error!r}") from error
+    if record["id"] != path.stem:
+        raise ValueError(f"{path}: holds the record of another run, {record['id']}")
+    return record
+
+
+def _check(record):
+    config = RunConfig(**record["config"])
+    if record["id"] != run_id(config):
+        raise ValueError(f"id {record['id']!r} does not belong to the configuration")
+    epochs = len(record["test_accuracy"])
+    if record["status"] == "finished" and epochs != config.epochs:
+        raise ValueError(f"expected {config.epochs} epochs, got {epochs}")
+    for name in _NEEDED - record.keys():
+        raise ValueError(f"{name} is missing")
+
+
+_NEEDED = {"seconds", "device", "code", "noise_rate", "train_loss", "half_agreement", "finished"}
+
+
+def find(config: RunConfig, folder: str | os.PathLike = "results") -> Record | None:
+    """The record of a configuration, or None. A damaged file is renamed to *.bad, with a warning."""
+    path = path_of(config, folder)
+    try:
+        return read(path)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        aside = path.with_name(path.name + ".bad")
+        os.replace(path, aside)
+        warnings.warn(f"{error}; renamed to {aside.name}", RuntimeWarning, stacklevel=2)
+        return None
+
+
+def load(folder: str | os.PathLike = "results") -> pd.DataFrame:
+    """All records below a folder as a tidy table, one row per run.
+
+    Returns
+    -------
+    DataFrame
+        The fields of `RunConfig`; `last`, `best`, `noisy_validation` (test accuracy in percent, see
+        `History`); the curves as lists; status, cost and environment. Ordered by data set, loss,
+        noise, rate and seed. Damaged files are left out with a warning that names them.
+    """
+    rows = []
+    for path in sorted(Path(folder).rglob("[!.]*.json")):
+        if len(path.stem) != 12:
+            continue  # something else that is kept in the folder
+        try:
+            rows.append(_row(read(path)))
+        except ValueError as error:
+            warnings.warn(f"left out: {error}", RuntimeWarning, stacklevel=2)
+    columns = [f.name for f in fields(RunConfig)]
+    frame = pd.DataFrame(rows, columns=None if rows else [*_FIRST, *columns])
+    return frame.sort_values(["dataset", "loss", "noise", "eta", "init_seed", "id"]).reset_index(
+        drop=True
+    )
+
+
+_FIRST = ("id", "status", "last", "best", "noisy_validation")
+
+
+def _row(record):
+    config = record["config"]
+    curves = {f.name: record[f.name] for f in fields(History) if f.name in record}
+    history = History(**(curves | {"config": RunConfig(**config)}))
+    scores = {name: getattr(history, name) for name in ("last", "best", "noisy_validation")}
+    rest = {key: value for key, value in record.items() if key not in ("config", "id", "status")}
+    return {"id": record["id"], "status": record["status"], **scores, **config, **rest}
+
+
+def to_csv(frame: pd.DataFrame, path: str | os.PathLike) -> None:
+    """Write the table of `load` without the curves, one line per run."""
+    curves = [f.name for f in fields(History) if f.name in frame and str(f.type).startswith("list")]
+    frame.drop(columns=curves).to_csv(path, index=False)
+
+
+def pack(record: Record, path: str | os.PathLike) -> None:
+    """Append a record to a .jsonl file, one line each; several processes may do so at once."""
+    with open(path, "a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        end = file.seek(0, os.SEEK_END)
+        if end:
+            file.seek(end - 1)
+            if file.read(1) != b"\n":  # an earlier writer was killed in the middle of its line
+                file.write(b"\n")
+        file.write(json.dumps(record).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def unpack(path: str | os.PathLike, folder: str | os.PathLike = "results") -> int:
+    """Write the records of a .jsonl file into a ledger; returns how many were new.
+
+    A record that the ledger already has is left as it is; a damaged line is named in a warning.
+    """
+    new = 0
+    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        if not line:
+            continue
+        try:
+            record = json.loads(line)
+            _check(record)
+        except (KeyError, TypeError, ValueError) as error:
+            warnings.warn(f"{path}, line {number}: left out: {error!r}", RuntimeWarning, 2)
+            continue
+        if find(RunConfig(**record["config"]), folder) is None:
+            write(record, folder)
+            new += 1
+    return new
+
+
+# --- ours and the paper's -------------------------------------------------------------------
+
+
+def verdict(
+    ours, mean: float | None, std: float | None, preliminary: bool = False, paper_runs: int = 3
+) -> str:
+    """Was a cell of the paper's tables reproduced? The rule was fixed before any run.
+
+    With n runs of ours, |difference of the means| <= max(2 sqrt(s_paper^2 / 3 + s_ours^2 / n), 0.5
+    points) is "reproduced", within twice that "close", else "not reproduced".
+
+    Parameters
+    ----------
+    ours : sequence of float
+        Accuracies of our runs, in percent.
+    mean, std : float or None
+        The paper's, in percent; None if it has none in hand.
+    preliminary : bool
+        Whether our runs are not the paper's protocol in full (arrays instead of the official
+        files, a precision that has not been validated).
+    paper_runs : int
+        Number of runs behind the paper's mean.
+
+    Returns
+    -------
+    str
+        One of `VERDICTS`: "not yet run" without runs, "preliminary" with fewer than 3, without the
+        paper's mean and standard deviation, or if `preliminary`.
+    """
+    ours = np.asarray(list(ours), dtype=float)
+    if not len(ours):
+        return "not yet run"
+    if preliminary or len(ours) < 3 or mean is None or std is None:
+        return "preliminary"
+    difference = abs(ours.mean() - mean)
+    spread = math.sqrt(std**2 / paper_runs + ours.var(ddof=1) / len(ours))
+    limit = max(2 * spread, 0.5)
+    if not difference <= 2 * limit:
+        return "not reproduced"
+    return "reproduced" if difference <= limit else "close"
