@@ -11,6 +11,7 @@ memory stays in the process (`alfs_utils._allocator`). `benchmarks/training.py` 
 """
 
 import contextlib
+import hashlib
 import math
 import os
 import time
@@ -27,7 +28,7 @@ from torch import nn
 
 from alfs_utils import _allocator, data, losses, models, noise
 
-__all__ = ["History", "PROTOCOLS", "RunConfig", "Stopped", "paper_run", "train"]
+__all__ = ["PROTOCOLS", "History", "RunConfig", "Stopped", "paper_run", "stream", "train"]
 
 CHECKPOINT_SECONDS = 20.0
 
@@ -198,8 +199,8 @@ class History:
 
     @property
     def last(self) -> float:
-        """Test accuracy of the last epoch: what the tables report. NaN without any epoch."""
-        return self.test_accuracy[-1] if self.test_accuracy else math.nan
+        """Test accuracy of the last epoch, which the tables report; NaN for an unfinished run."""
+        return self.test_accuracy[-1] if self.status == "finished" else math.nan
 
     @property
     def best(self) -> float:
@@ -231,6 +232,7 @@ def train(
     weights: str | os.PathLike | None = None,
     progress: bool | None = None,
     deterministic: bool = False,
+    compiled: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> History:
     """Train one network and test it after every epoch.
@@ -253,6 +255,10 @@ def train(
     deterministic : bool
         On a GPU, use deterministic algorithms only (slower), so that runs repeat bit for bit there,
         too. Set CUBLAS_WORKSPACE_CONFIG=:4096:8 before.
+    compiled : bool
+        Whether the network goes through `torch.compile(mode="reduce-overhead")`, which on a GPU
+        replays CUDA graphs, one for the full batch and one for the short last batch. Not for the
+        CPU, where it is slower. Rounding differs, so histories do, too.
     should_stop : callable
         Asked between two steps; once it says True, the state is saved and `Stopped` is raised.
 
@@ -271,6 +277,8 @@ def train(
     from tqdm.auto import tqdm
 
     run = _Run(config, torch.device(device))
+    if compiled:
+        run.forward = torch.compile(run.network, mode="reduce-overhead", dynamic=False)
     if checkpoint is not None:
         checkpoint = Path(checkpoint)
         run.resume(checkpoint)
@@ -323,6 +331,12 @@ def seconds_per_epoch(config: RunConfig, device: str | torch.device = "cpu", ste
     return step * len(run.given) / len(index) + test * len(run.dataset.test_images) / len(images)
 
 
+def stream(name: str, seed: int) -> torch.Generator:
+    """A random stream of its own for each name, so that equal seeds do not mean equal draws."""
+    digest = hashlib.sha256(f"{name} {seed}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
+
+
 def noisy_labels(config: RunConfig, dataset: data.DataSet) -> noise.NoisyLabels:
     """Corrupt the training labels as `config` says; depends on nothing but the noise settings."""
     labels = dataset.train_labels[: config.train_size or None].cpu().numpy()
@@ -365,11 +379,17 @@ class _Run:
         self.dataset = load_once(config.dataset).to(device)
         noisy = noisy_labels(config, self.dataset)
         self.noise_rate, self.labels_sha256 = noisy.rate, noisy.sha256
+        if len(noisy.labels) % config.batch_size == 1:
+            raise ValueError(
+                "batch_size must not leave a last batch of a single image, which batch norm cannot "
+                f"use, got {config.batch_size} for {len(noisy.labels)} images"
+            )
         self.given = torch.tensor(noisy.labels, device=device)
         self.wrong = torch.tensor(noisy.mask, device=device)
         self.validation = _noisy_copy(config, self.dataset)
         network = models.build(config.model, self.dataset.num_classes, config.init_seed)
         self.network = network.to(device, memory_format=torch.channels_last)
+        self.forward = self.network
         self.criterion = _criterion(config, self.given, self.dataset.num_classes).to(device)
         self.optimizer = torch.optim.SGD(
             self.network.parameters(),
@@ -379,8 +399,8 @@ class _Run:
             fused=True,
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
-        self.order = torch.Generator().manual_seed(config.order_seed)
-        self.augmentation = torch.Generator().manual_seed(config.augment_seed)
+        self.order = stream("order", config.order_seed)
+        self.augmentation = stream("augmentation", config.augment_seed)
         self.generators = self.order.get_state(), self.augmentation.get_state()
         self.epoch = self.step = 0
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)
@@ -422,7 +442,7 @@ class _Run:
         images = dataset.normalise(data.augment(dataset.train_images[index], draws))
         given = self.given[index]
         with self._autocast():
-            logits = self.network(images)
+            logits = self.forward(images)
         loss = self.criterion(logits.float(), given)
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
@@ -459,7 +479,7 @@ class _Run:
         self.half_agreement.append([_percent(agrees[half::2]) for half in (0, 1)])
 
     def save(self, path):
-        """Write all that changes in a run; a disk that refuses costs the checkpoint, not the run."""
+        """Write all that changes in a run; a disk that refuses does not cost the run."""
         self._stop_clock()
         state = {
             "config": asdict(self.config),
