@@ -14,6 +14,7 @@ import math
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -68,6 +69,8 @@ class DataSet:
     flip: bool = False
     rotation: float = 0.0
 
+    test_batch = 1000
+
     def to(self, device) -> "DataSet":
         """Return the same data set with all its tensors on `device`."""
         return replace(self, **{part: getattr(self, part).to(device) for part in _PARTS})
@@ -80,6 +83,38 @@ class DataSet:
         mean, std = _constants(self.mean, self.std, images.device)
         images = images.to(torch.float32, memory_format=torch.channels_last)
         return images.sub_(mean).div_(std)
+
+    def train_batches(
+        self, order: Tensor, places: list[slice], augmentation: torch.Generator | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of an epoch, ready for the network.
+
+        Parameters
+        ----------
+        order : Tensor
+            int64, the epoch's order of training images, on the device of the data set.
+        places : list of slice
+            Each batch as a part of `order`.
+        augmentation : torch.Generator, optional
+            Draws the augmentation of all of `order`, whatever `places` are; None for none.
+
+        Yields
+        ------
+        index, images : Tensor
+            The part of `order`, and its images, float32 (n, C, H, W), normalised.
+        """
+        draws = None
+        if augmentation is not None:
+            draws = draw_augmentation(self, len(order), augmentation)
+            draws = draws if draws is None else draws.to(order.device)
+        for place in places:
+            index = order[place]
+            images = augment(self.train_images[index], draws if draws is None else draws[place])
+            yield index, self.normalise(images)
+
+    def test_batches(self, places: list[slice]) -> Iterator[Tensor]:
+        """Yield parts of the test images, ready for the network; `places` as in `train_batches`."""
+        return (self.normalise(self.test_images[place]) for place in places)
 
     @cached_property
     def sha256(self) -> str:
@@ -107,7 +142,8 @@ def load(name: str, download: bool = False) -> DataSet:
 
     Parameters
     ----------
-    name : {"digits", "mnist", "cifar10", "cifar100", "cifar10-npz", "cifar100-npz"}
+    name : {"digits", "mnist", "cifar10", "cifar100", "cifar10-npz", "cifar100-npz",
+        "webvision-mini"}
         "digits" is embedded in scikit-learn and needs no download: 1,797 grey 8 x 8 images of the
         ten digits (Alpaydin & Kaynak 1998). Every fifth image is a test image (360, taken in the
         file's order), the other 1,437 train.
@@ -120,12 +156,16 @@ def load(name: str, download: bool = False) -> DataSet:
         arrays: uint8 `train_x`, `test_x` of shape (N, 32, 32, 3), `train_y`, `test_y` of shape
         (N,), in torchvision's order. Shapes and class counts are verified, pixels cannot be; the
         name keeps runs on them apart.
+
+        "webvision-mini" stays in files, which are decoded as they are needed:
+        `alfs_utils.webvision`. It is not downloaded.
     download : bool, default False
         Whether missing official files may be fetched by torchvision.
 
     Returns
     -------
     DataSet
+        Or `webvision.WebVision`, whose batches are those of a `DataSet`.
 
     Raises
     ------
@@ -232,9 +272,10 @@ def augment(images: Tensor, draws: Tensor | None) -> Tensor:
     columns = torch.where(mirrored.bool(), width - 1 - columns, columns)
     rows, columns = rows + down, columns + right
     inside = inside & _within(rows, height) & _within(columns, width)
-    place = (rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)).view(n, 1, -1)
+    place = rows.clamp(0, height - 1) * width + columns.clamp(0, width - 1)
+    place, inside = (x.view(n, 1, height * width) for x in (place, inside))
     pixels = images.flatten(2).gather(2, place.expand(-1, channels, -1))
-    return (pixels * inside.view(n, 1, -1)).view(images.shape)
+    return (pixels * inside).view(images.shape)
 
 
 def _within(index, size):
@@ -296,11 +337,11 @@ def _mnist(name, download) -> DataSet:
         _torchvision_class("MNIST")(folder(), download=True)
     parts = []
     for file, md5 in _MNIST.items():
-        content = _unpacked(raw / file, name)
+        path, content = _unpacked(raw / file, name)
         if hashlib.md5(content).hexdigest() != md5:
             raise ValueError(
-                f"{raw / file}: expected the official file, md5 {md5} unpacked; this one is "
-                f"damaged or another. {_mend(name, raw / file)}"
+                f"{path}: expected the official file, md5 {md5} unpacked; this one is "
+                f"damaged or another. {_mend(name, path)}"
             )
         labels = "labels" in file
         array = torch.from_numpy(
@@ -321,14 +362,14 @@ def _mnist(name, download) -> DataSet:
 
 
 def _unpacked(path, name):
-    """Content of `path`, or of `path`.gz unpacked."""
+    """`path` and its content, or `path`.gz and its content unpacked."""
     packed = path.with_name(path.name + ".gz")
     if path.exists():
-        return path.read_bytes()
+        return path, path.read_bytes()
     if not packed.exists():
         raise FileNotFoundError(f"{path}: not found, nor {packed.name}. {_mend(name)}")
     try:
-        return gzip.decompress(packed.read_bytes())
+        return packed, gzip.decompress(packed.read_bytes())
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(
             f"{packed}: expected a gzip file, found a damaged or truncated one ({error}). "
@@ -371,7 +412,8 @@ def _cifar_official(name, download):
     if download:
         kind(folder(), download=True)
     home = folder() / kind.base_folder
-    for file, md5 in [*kind.train_list, *kind.test_list]:
+    names = kind.meta["filename"], kind.meta["md5"]
+    for file, md5 in [*kind.train_list, *kind.test_list, names]:
         if not (home / file).exists():
             arrays = folder() / f"{name}.npz"
             other = f' {arrays} is there: load("{name}-npz") reads it.' if arrays.exists() else ""
@@ -393,7 +435,7 @@ def _cifar_arrays(name, download):
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = [file[key] for key in ("train_x", "train_y", "test_x", "test_y")]
-    except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _NOT_ARRAYS as error:
         raise ValueError(
             f"{path}: expected arrays train_x, train_y, test_x, test_y, found {error!r}"
         ) from error
@@ -407,13 +449,32 @@ def _cifar_arrays(name, download):
             raise ValueError(
                 f"{path}: {key}_y: expected {n} integers, got {y.dtype} of shape {y.shape}"
             )
-        counts = np.bincount(y, minlength=k) if y.min() >= 0 else np.zeros(0)
-        if len(counts) != k or set(counts) != {n // k}:
+        known = 0 <= y.min() and y.max() < k
+        counts = np.bincount(y.astype(np.int64), minlength=k).tolist() if known else []
+        if set(counts) != {n // k}:
             raise ValueError(
                 f"{path}: {key}_y: expected {n // k} of each label 0 to {k - 1}, got labels "
-                f"{y.min()} to {y.max()}, {list(counts[:5])}..."
+                f"{y.min()} to {y.max()}, {counts[:5]}..."
             )
     return [arrays[:2], arrays[2:]]
+
+
+# What np.load and its archive raise; TypeError: a single array is no context manager.
+_NOT_ARRAYS = (
+    EOFError,
+    KeyError,
+    OSError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def _webvision(name, download):
+    from alfs_utils import webvision
+
+    return webvision.load()
 
 
 def _torchvision_class(name):
@@ -438,5 +499,6 @@ _LOADERS = {
     "cifar100": _cifar,
     "cifar10-npz": _cifar,
     "cifar100-npz": _cifar,
+    "webvision-mini": _webvision,
 }
 NAMES = tuple(_LOADERS)

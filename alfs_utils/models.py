@@ -4,6 +4,8 @@ Where a convolution is followed by pooling, the pooling stands before the ReLU: 
 exactly (ReLU does not decrease), and the ReLU then has a quarter of the work.
 """
 
+from collections import OrderedDict
+
 import torch
 from torch import nn
 
@@ -15,7 +17,7 @@ def build(name: str, num_classes: int, seed: int) -> nn.Module:
 
     Parameters
     ----------
-    name : {"digits_cnn", "mnist_cnn", "cifar_cnn", "resnet34"}
+    name : {"digits_cnn", "mnist_cnn", "cifar_cnn", "resnet34", "resnet50"}
         "digits_cnn": ours, for the embedded grey 8 x 8 images: two 3 x 3 convolutions of 32
         channels (the first with stride 2) and linear layers to 128 and to the classes.
 
@@ -30,6 +32,8 @@ def build(name: str, num_classes: int, seed: int) -> nn.Module:
           norm, ReLU) and to the classes. 1,639,794 parameters at 10 classes.
         - "resnet34" for colour 32 x 32 images: the ResNet-34 of He et al. (2016) with a 3 x 3 stem
           of stride 1 and no pooling in front. 21,328,292 parameters at 100 classes.
+        - "resnet50" for colour 224 x 224 images: torchvision's, with torchvision's own initial
+          weights and names in the `state_dict`. 23,610,482 parameters at 50 classes.
     num_classes : int
         Number of outputs (logits).
     seed : int
@@ -51,7 +55,8 @@ def build(name: str, num_classes: int, seed: int) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = _BUILDERS[name](num_classes)
-        network.apply(_initialise)
+        if name != "resnet50":
+            network.apply(_initialise)
     return network
 
 
@@ -132,10 +137,20 @@ def _resnet34(num_classes):
     return nn.Sequential(*stem, *blocks, *pool, nn.Linear(512, num_classes))
 
 
+def _resnet50(num_classes):
+    from alfs_utils._torchvision import torchvision
+
+    layers = OrderedDict(torchvision.models.resnet50(num_classes=num_classes).named_children())
+    layers["flatten"] = nn.Flatten()
+    layers.move_to_end("fc")
+    return nn.Sequential(layers)
+
+
 _BUILDERS = {
     "digits_cnn": _digits_cnn,
     "mnist_cnn": _mnist_cnn,
     "cifar_cnn": _cifar_cnn,
     "resnet34": _resnet34,
+    "resnet50": _resnet50,
 }
 NAMES = tuple(_BUILDERS)

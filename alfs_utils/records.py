@@ -10,6 +10,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import uuid
 import warnings
@@ -49,14 +50,11 @@ def run_id(config: RunConfig) -> str:
 
 def make(history: History, device: str | torch.device = "cpu", deterministic: bool = False) -> dict:
     """The record of a run that has just ended in this process."""
-    curves = ("train_loss", "fitted", "memorised", "test_accuracy")
     return {
         "id": run_id(history.config),
         "config": asdict(history.config),
         "status": history.status,
-        **{name: [_rounded(x) for x in getattr(history, name)] for name in curves},
-        "half_accuracy": [[_rounded(x) for x in pair] for pair in history.half_accuracy],
-        "half_agreement": [[_rounded(x) for x in pair] for pair in history.half_agreement],
+        **{name: _rounded(getattr(history, name)) for name in _CURVES},
         "noise_rate": history.noise_rate,
         "labels_sha256": history.labels_sha256,
         "data_sha256": load_once(history.config.dataset).sha256,
@@ -68,7 +66,7 @@ def make(history: History, device: str | torch.device = "cpu", deterministic: bo
 
 
 def _rounded(x):
-    return float(f"{x:.9g}")
+    return [_rounded(part) for part in x] if isinstance(x, list | tuple) else float(f"{x:.9g}")
 
 
 def _environment(device, deterministic):
@@ -118,8 +116,16 @@ def path_of(config: RunConfig, folder: str | os.PathLike = "results") -> Path:
 
 
 def write(record: Record, folder: str | os.PathLike = "results") -> Path:
-    """Write a record; at any moment the file is there whole or not at all. Returns its path."""
-    path = path_of(RunConfig(**record["config"]), folder)
+    """Write a record; at any moment the file is there whole or not at all. Returns its path.
+
+    Raises
+    ------
+    ValueError
+        If the record is not what `read` accepts.
+    OSError
+        If the file cannot be written; then what was there before is there still.
+    """
+    path = path_of(_check(record), folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
@@ -142,33 +148,52 @@ def read(path: str | os.PathLike) -> Record:
     ValueError
         If the file is no record, is cut off, or does not belong to its name; the message names it.
     """
-    path = Path(path)
+    return _read(Path(path))[0]
+
+
+def _read(path):
     try:
-        record = json.loads(path.read_text())
-        _check(record)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a whole record: {error!r}") from error
+        record, config = _parse(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if record["id"] != path.stem:
         raise ValueError(f"{path}: holds the record of another run, {record['id']}")
-    return record
+    return record, config
+
+
+def _parse(text):
+    """A record and its configuration."""
+    try:
+        record = json.loads(text)
+        return record, _check(record)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a whole record: {error!r}") from error
 
 
 def _check(record):
     config = RunConfig(**record["config"])
     if record["id"] != run_id(config):
         raise ValueError(f"id {record['id']!r} does not belong to the configuration")
+    for name in sorted(_NEEDED - record.keys()):
+        raise ValueError(f"{name} is missing")
     epochs = len(record["test_accuracy"])
     if record["status"] == "finished" and epochs != config.epochs:
         raise ValueError(f"expected {config.epochs} epochs, got {epochs}")
-    for name in _NEEDED - record.keys():
-        raise ValueError(f"{name} is missing")
+    for name in _CURVES:
+        # `memorised` is empty without wrong labels.
+        if len(record[name]) != epochs and not (name == "memorised" and not record[name]):
+            raise ValueError(f"{name}: expected {epochs} epochs, got {len(record[name])}")
+        if not np.isfinite(record[name]).all():
+            raise ValueError(f"{name}: expected finite numbers")
+    return config
 
 
-_NEEDED = {"seconds", "device", "code", "noise_rate", "train_loss", "half_agreement", "finished"}
+_CURVES = ("train_loss", "fitted", "memorised", "test_accuracy", "half_accuracy", "half_agreement")
+_NEEDED = {"status", "seconds", "device", "code", "noise_rate", "finished", *_CURVES}
 
 
 def find(config: RunConfig, folder: str | os.PathLike = "results") -> Record | None:
-    """The record of a configuration, or None. A damaged file is renamed to *.bad, with a warning."""
+    """The record of a configuration, or None. A damaged file is renamed to *.bad and named."""
     path = path_of(config, folder)
     try:
         return read(path)
@@ -193,10 +218,10 @@ def load(folder: str | os.PathLike = "results") -> pd.DataFrame:
     """
     rows = []
     for path in sorted(Path(folder).rglob("[!.]*.json")):
-        if len(path.stem) != 12:
+        if not re.fullmatch("[0-9a-f]{12}", path.stem):
             continue  # something else that is kept in the folder
         try:
-            rows.append(_row(read(path)))
+            rows.append(_row(*_read(path)))
         except ValueError as error:
             warnings.warn(f"left out: {error}", RuntimeWarning, stacklevel=2)
     columns = [f.name for f in fields(RunConfig)]
@@ -209,23 +234,22 @@ def load(folder: str | os.PathLike = "results") -> pd.DataFrame:
 _FIRST = ("id", "status", "last", "best", "noisy_validation")
 
 
-def _row(record):
-    config = record["config"]
-    curves = {f.name: record[f.name] for f in fields(History) if f.name in record}
-    history = History(**(curves | {"config": RunConfig(**config)}))
+def _row(record, config):
+    kept = {f.name: record[f.name] for f in fields(History) if f.name in record}
+    history = History(**(kept | {"config": config}))
     scores = {name: getattr(history, name) for name in ("last", "best", "noisy_validation")}
     rest = {key: value for key, value in record.items() if key not in ("config", "id", "status")}
-    return {"id": record["id"], "status": record["status"], **scores, **config, **rest}
+    return {"id": record["id"], "status": record["status"], **scores, **vars(config), **rest}
 
 
 def to_csv(frame: pd.DataFrame, path: str | os.PathLike) -> None:
     """Write the table of `load` without the curves, one line per run."""
-    curves = [f.name for f in fields(History) if f.name in frame and str(f.type).startswith("list")]
-    frame.drop(columns=curves).to_csv(path, index=False)
+    frame.drop(columns=[*_CURVES], errors="ignore").to_csv(path, index=False)
 
 
 def pack(record: Record, path: str | os.PathLike) -> None:
     """Append a record to a .jsonl file, one line each; several processes may do so at once."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         end = file.seek(0, os.SEEK_END)
@@ -244,16 +268,15 @@ def unpack(path: str | os.PathLike, folder: str | os.PathLike = "results") -> in
     A record that the ledger already has is left as it is; a damaged line is named in a warning.
     """
     new = 0
-    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), 1):
         if not line:
             continue
         try:
-            record = json.loads(line)
-            _check(record)
-        except (KeyError, TypeError, ValueError) as error:
-            warnings.warn(f"{path}, line {number}: left out: {error!r}", RuntimeWarning, 2)
+            record, config = _parse(line)
+        except ValueError as error:
+            warnings.warn(f"{path}, line {number}: left out: {error}", RuntimeWarning, 2)
             continue
-        if find(RunConfig(**record["config"]), folder) is None:
+        if find(config, folder) is None:
             write(record, folder)
             new += 1
     return new

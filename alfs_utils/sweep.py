@@ -15,93 +15,165 @@ a Dask cluster (`--address`).
 import argparse
 import contextlib
 import fcntl
+import multiprocessing
 import os
 import re
+import signal
 import sys
+import threading
 import time
-import traceback
 import uuid
-from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
-from dataclasses import replace
-from multiprocessing import get_context
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
+from functools import cache
 from pathlib import Path
+from queue import SimpleQueue
 
 import torch
-from tqdm.auto import tqdm
 
 from alfs_utils import data, paper, records, training
+from alfs_utils._progress import progress_bar
 from alfs_utils.losses import FocalLoss
 from alfs_utils.training import RunConfig, paper_run
 
-__all__ = ["estimate", "run", "states", "table"]
+__all__ = ["estimate", "extras", "run", "states", "table"]
 
-TABLES = {
-    1: [("symmetric", eta) for eta in (0.8, 0.4, 0.6, 0.2, 0.0)],
-    2: [("asymmetric", eta) for eta in (0.4, 0.3, 0.2, 0.1)],
-}
-# The cells that say most come first: these methods, and of them the settings marked below.
+TABLES = {1: "symmetric", 2: "asymmetric"}  # clean labels are symmetric noise of rate 0
+# The order of work: the methods that say most in every setting, then the other methods.
 FIRST_METHODS = ("CE", "GCE", "AGCE", "AUL", "NCE+RCE", "SCE")
-FIRST_SETTINGS = (("symmetric", 0.8), ("symmetric", 0.4), ("asymmetric", 0.4))
+SETTINGS = (
+    ("symmetric", 0.8),
+    ("symmetric", 0.4),
+    ("asymmetric", 0.4),
+    ("symmetric", 0.6),
+    ("symmetric", 0.2),
+    ("symmetric", 0.0),
+    ("asymmetric", 0.3),
+    ("asymmetric", 0.2),
+    ("asymmetric", 0.1),
+)
 TRIES = 3  # for a run whose worker process dies
 
 
+# --- which runs -----------------------------------------------------------------------------
+
+
 def table(
-    number: int, dataset: str, seeds: Sequence[int] = (0, 1, 2), source: str = "tables"
+    number: int | None,
+    dataset: str,
+    seeds: Sequence[int] = (0, 1, 2),
+    source: str = "tables",
+    noise_draws: str = "fresh",
+    **changes,
 ) -> list[RunConfig]:
     """The runs of Table 1 (clean and symmetric) or 2 (asymmetric), most telling first.
 
     Parameters
     ----------
-    number : {1, 2}
+    number : {1, 2} or None
+        None: both.
     dataset : str
-        "mnist", "cifar10", "cifar100", or the "-npz" name of the latter two.
+        "mnist", "cifar10", "cifar100", or the "-npz" name of the latter two. "digits" gives MNIST's
+        rows with the defaults of `RunConfig`: no table of the paper, but the same code in seconds.
     seeds : sequence of int
         One run of each cell per seed; all cells of the first seed come first.
     source : {"tables", "repository"}
-        See `paper.setting`. "repository" gives only the rows whose setting differs from the
-        tables', at eta = 0.4 and 0.8.
+        Which loss each row has, see `paper.setting`. Where both agree, so do the runs.
+    noise_draws : {"fresh", "one"}
+        Whether every seed draws its own label noise, or all train on the draw of seed 0, as in the
+        authors' code.
+    **changes
+        Other fields of `RunConfig`. Runs with changes are not the paper's.
     """
-    base = data.base_name(dataset)
-    if number not in TABLES:
-        raise ValueError(f"number must be 1 or 2, got {number!r}")
-    methods = sorted(paper.ROWS[base], key=_place)
-    if source == "repository":
-        methods = [name for name in methods if _differs(name, base)]
-    cells = [(name, *setting) for name in methods for setting in TABLES[number]]
-    if source == "repository":
-        cells = [cell for cell in cells if cell[2] in (0.4, 0.8)]
-    cells.sort(key=_rank)
+    if number not in (None, *TABLES):
+        raise ValueError(f"number must be 1, 2 or None, got {number!r}")
+    if noise_draws not in ("fresh", "one"):
+        raise ValueError(f"noise_draws must be 'fresh' or 'one', got {noise_draws!r}")
+    if noise_draws == "one":
+        changes = changes | {"noise_seed": 0}
+    rows = _rows(dataset)
+    first = [name for name in FIRST_METHODS if name in rows]
+    others = [name for name in rows if name not in FIRST_METHODS]
+    settings = [s for s in SETTINGS if number is None or s[0] == TABLES[number]]
+    cells = [(n, *setting) for group in (first, others) for setting in settings for n in group]
     return [
-        paper_run(dataset, paper.paper_loss(name, base, source), noise, eta, seed)
+        _config(
+            dataset, paper.paper_loss(name, _paper_name(dataset), source), *setting, seed, changes
+        )
         for seed in seeds
-        for name, noise, eta in cells
+        for name, *setting in cells
     ]
 
 
-def extras(dataset: str, seeds: Sequence[int] = (0,)) -> list[RunConfig]:
-    """Runs beside the tables: the repository's settings, and the focal loss as its formula has it."""
-    runs = [c for number in TABLES for c in table(number, dataset, seeds, "repository")]
-    formula = FocalLoss(gamma=0.5)  # the tables' row has the detached factor of the authors' code
-    return runs + [paper_run(dataset, formula, "symmetric", 0.4, seed) for seed in seeds]
+def extras(dataset: str, seeds: Sequence[int] = (0,), **changes) -> list[RunConfig]:
+    """Runs beside the tables, at eta = 0.4 and 0.8: the repository's settings where they differ.
+
+    And, at symmetric 0.4, the focal loss as its formula has it; the tables' row has the detached
+    factor of the authors' code.
+    """
+    tables = set(table(None, dataset, seeds, **changes))
+    theirs = table(None, dataset, seeds, "repository", **changes)
+    formula = FocalLoss(gamma=0.5)
+    return [c for c in theirs if c not in tables and c.eta in (0.4, 0.8)] + [
+        _config(dataset, formula, "symmetric", 0.4, seed, changes) for seed in seeds
+    ]
 
 
-def _differs(name, base):
-    ours, theirs = (str(paper.paper_loss(name, base, s)) for s in ("tables", "repository"))
-    return ours != theirs
+def _config(dataset, loss, noise, eta, seed, changes):
+    if dataset != "digits":
+        return paper_run(dataset, loss, noise, eta, seed, **changes)
+    seeds = dict.fromkeys(("noise_seed", "init_seed", "order_seed", "augment_seed"), seed)
+    return RunConfig(loss, dataset, noise=noise, eta=eta, **(seeds | changes))
 
 
-def _place(name):
-    return FIRST_METHODS.index(name) if name in FIRST_METHODS else len(FIRST_METHODS)
+def _paper_name(dataset):
+    return "mnist" if dataset == "digits" else data.base_name(dataset)
 
 
-def _rank(cell):
-    """The most telling cells first, setting by setting; then the other methods last."""
-    name, *setting = cell
-    setting = tuple(setting)
-    if name in FIRST_METHODS and setting in FIRST_SETTINGS:
-        return 0, FIRST_SETTINGS.index(setting), _place(name)
-    return 1, name not in FIRST_METHODS, 0
+def _rows(dataset):
+    if dataset != "digits" and data.base_name(dataset) not in training.PROTOCOLS:
+        known = ", ".join(["digits", *training.PROTOCOLS])
+        raise ValueError(f"dataset must be one of {known}, got {dataset!r}")
+    return paper.ROWS[_paper_name(dataset)]
+
+
+def _describe(config):
+    """A run in words, as `--only` reads them."""
+    words = [config.dataset, config.noise, f"{config.eta:g}", _loss_name(config)]
+    words += [f"seed {config.init_seed}"]
+    if config.noise_seed != config.init_seed:
+        words += [f"noise-seed {config.noise_seed}"]
+    if config.precision != "float32":
+        words += [config.precision]
+    return " ".join(words)
+
+
+def _loss_name(config):
+    """The row of the tables that a run belongs to, or its loss."""
+    return _names(_paper_name(config.dataset)).get(config.loss, config.loss)
+
+
+@cache
+def _names(dataset):
+    names = {}
+    for mark, source, compat in (
+        (" (formula)", "tables", "formula"),
+        (" (repository)", "repository", "official"),
+        ("", "tables", "official"),  # last, for most losses are the same in all three
+    ):
+        losses = {name: paper.paper_loss(name, dataset, source, compat) for name in _rows(dataset)}
+        names |= {str(loss): name + mark for name, loss in losses.items()}
+    return names
+
+
+# --- running them ---------------------------------------------------------------------------
 
 
 def run(
@@ -109,14 +181,18 @@ def run(
     results: str | os.PathLike = "results",
     *,
     workers: int = 1,
-    device: str = "cpu",
+    device: str | None = None,
     threads: int = 1,
     time_budget: float | None = None,
     pack: str | os.PathLike | None = None,
     weights: str | os.PathLike | None = None,
+    progress: bool | None = None,
     executor: Executor | None = None,
 ) -> dict[str, int]:
     """Train what is not yet in the ledger; every finished run is written as it ends.
+
+    A script that calls this needs the usual ``if __name__ == "__main__":``, because worker
+    processes import it.
 
     Parameters
     ----------
@@ -125,8 +201,8 @@ def run(
         The ledger. Checkpoints and locks of unfinished runs lie in its folder `.work`.
     workers : int
         Runs at once, each in its own process.
-    device : str
-        "cpu" or "cuda"; several workers share it.
+    device : str, optional
+        "cpu" or "cuda", which several workers share; by default the GPU, if a worker has one.
     threads : int
         Threads of each worker on the CPU; part of what makes runs repeat bit for bit.
     time_budget : float, optional
@@ -135,6 +211,9 @@ def run(
         A .jsonl file to which every finished record is appended, too.
     weights : path, optional
         A folder for the final weights, id.pt.
+    progress : bool, optional
+        False: say nothing. Otherwise every run that ends gives a line on standard error, and there
+        is a bar: if standard error is a terminal (None), or in any case (True).
     executor : concurrent.futures.Executor, optional
         Where to run instead of in local processes, for example a Dask client's `get_executor()`.
         Its workers must see the folder `results` under the same path, and the data.
@@ -142,107 +221,104 @@ def run(
     Returns
     -------
     dict
-        Number of runs by outcome: "done", "already done", "elsewhere", "stopped", "failed".
+        Number of runs by outcome: "done", "already done", "elsewhere" (another sweep is at it),
+        "stopped", "failed".
+
+    Raises
+    ------
+    ValueError, OSError
+        Before anything is trained: bad arguments, missing or damaged data, no place to write.
     """
     if workers < 1 or threads < 1:
         raise ValueError(f"workers and threads must be at least 1, got {workers} and {threads}")
+    own = executor is None
+    if own and device and torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device must be 'cpu' here, where torch sees no GPU, got {device!r}")
     for dataset in sorted({c.dataset for c in configs}):
-        data.load(dataset)  # a missing file is found now, not in every worker
+        data.load(dataset)  # what is missing is found now, not in every worker
     results = Path(results).absolute()
-    work = results / ".work"
-    work.mkdir(parents=True, exist_ok=True)
+    configs = list(dict.fromkeys(configs))
+    todo = [c for c in configs if records.find(c, results) is None]
+    counts = Counter({"already done": len(configs) - len(todo)})
+    (results / ".work").mkdir(parents=True, exist_ok=True)
+    flag = results / ".work" / f"sweep-{uuid.uuid4().hex}"
+    flag.touch()
     job = {
         "results": results,
         "device": device,
         "threads": threads,
         "deadline": None if time_budget is None else time.time() + time_budget,
-        "stop_file": work / f"stop-{uuid.uuid4().hex}",
-        "parent": os.getpid() if executor is None else None,
-        "pack": pack if pack is None else Path(pack).absolute(),
-        "weights": weights if weights is None else Path(weights).absolute(),
+        "flag": flag,
+        "pack": pack and Path(pack).absolute(),
+        "weights": weights and Path(weights).absolute(),
     }
-    counts: dict[str, int] = {}
-    todo = list(dict.fromkeys(configs))
-    with tqdm(total=len(todo), unit="run", disable=None) as bar:
-        for outcome, config, message in _outcomes(todo, job, workers, executor):
-            counts[outcome] = counts.get(outcome, 0) + 1
-            bar.update()
-            if outcome in ("done", "failed"):
-                bar.write(f"{outcome}: {_describe(config)}  {message}", file=sys.stderr)
-    return counts
-
-
-def _outcomes(todo, job, workers, executor):
-    """Yield (outcome, config, message) of every run; a dead worker costs only the runs in hand."""
-    tries = dict.fromkeys(todo, 0)
+    executor = _Processes(workers) if own else executor
+    futures = {}
+    bar = progress_bar(progress, total=len(todo), unit="run")
     try:
-        while todo:
-            own = executor is None
-            pool = ProcessPoolExecutor(workers, get_context("spawn")) if own else executor
-            futures = {pool.submit(_one, config, job): config for config in todo}
-            todo = []
-            try:
-                for future in as_completed(futures):
-                    config = futures[future]
-                    try:
-                        outcome, message = future.result()
-                    except BrokenExecutor as error:
-                        # It is not known whose worker died: all that were unfinished go again.
-                        tries[config] += 1
-                        if tries[config] < TRIES:
-                            todo.append(config)
-                            continue
-                        outcome, message = "failed", f"its worker died {TRIES} times: {error}"
-                    except Exception as error:  # whatever a run raises, the others go on
-                        outcome, message = "failed", f"{type(error).__name__}: {error}"
-                    yield outcome, config, message
-            except BaseException:
-                job["stop_file"].touch()  # also tells workers that the signal does not reach
-                for future in futures:
-                    future.cancel()
-                raise
-            finally:
-                if own:
-                    pool.shutdown(wait=True, cancel_futures=True)
+        with bar:
+            futures = {executor.submit(_one, config, job): config for config in todo}
+            for number, future in enumerate(as_completed(futures), 1):
+                outcome, message = _result_of(future)
+                counts[outcome] += 1
+                bar.update()
+                if outcome in ("done", "failed") and progress is not False:
+                    text = f"{outcome}: {_describe(futures[future])}: {message}"
+                    bar.write(f"[{number}/{len(todo)}] {text}", file=sys.stderr)
     finally:
-        job["stop_file"].unlink(missing_ok=True)
+        flag.unlink(missing_ok=True)  # workers stop when they miss it, wherever they are
+        for future in futures:
+            future.cancel()
+        if own:
+            executor.shutdown()
+    return dict(+counts)  # without zeros
+
+
+def _result_of(future):
+    try:
+        return future.result()
+    except Exception as error:  # whatever a run raises, the others go on
+        return "failed", f"{type(error).__name__}: {error}"
 
 
 def _one(config, job):
-    """Train one configuration in a worker; returns (outcome, message)."""
+    """Train one configuration, in a worker; returns its outcome and a word on it."""
     torch.set_num_threads(job["threads"])
+    device = job["device"] or _default_device()
     results, name = job["results"], records.run_id(config)
-    work = results / ".work"
+    checkpoint = results / ".work" / f"{name}.ckpt"
     stop = _stopper(job)
     if stop():
         return "stopped", ""
-    with _claim(work / f"{name}.lock") as mine:
-        if not mine:
+    # The kernel frees the lock however this process ends. Its file stays: were it removed, two
+    # processes could hold locks on two files of one name.
+    with open(checkpoint.with_suffix(".lock"), "a") as lock:
+        if not _try_lock(lock, fcntl.LOCK_EX):
             return "elsewhere", ""
         if records.find(config, results) is not None:
             return "already done", ""
-        checkpoint = work / f"{name}.ckpt"
-        weights = job["weights"] and job["weights"] / f"{name}.pt"
         try:
             history = training.train(
                 config,
-                job["device"],
+                device,
                 checkpoint=checkpoint,
-                weights=weights,
+                weights=job["weights"] and job["weights"] / f"{name}.pt",
                 progress=False,
                 should_stop=stop,
             )
         except training.Stopped as error:
-            _leave_if_orphaned(job)
             return "stopped", str(error)
-        except Exception:
-            return "failed", traceback.format_exc(limit=-3)
-        record = records.make(history, job["device"])
-        records.write(record, results)
+        record = records.make(history, device)
         if job["pack"]:
             records.pack(record, job["pack"])
+        records.write(record, results)
         checkpoint.unlink(missing_ok=True)  # only now: until here it was the only copy
-    return "done", f"{history.last:.2f} % in {history.seconds / 60:.1f} min"
+    score = f"{history.last:.2f} %" if history.status == "finished" else history.status
+    return "done", f"{score} in {history.seconds / 60:.1f} min"
+
+
+def _default_device():
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _stopper(job):
@@ -255,117 +331,129 @@ def _stopper(job):
         if now - asked > 1 and not answer:
             asked = now
             late = job["deadline"] is not None and now > job["deadline"]
-            answer = late or job["stop_file"].exists() or _orphaned(job)
+            answer = late or not job["flag"].exists()
         return answer
 
     return stop
 
 
-def _orphaned(job):
-    return job["parent"] is not None and os.getppid() != job["parent"]
-
-
-def _leave_if_orphaned(job):
-    if _orphaned(job):  # nobody waits for a result, and the queue would block for ever
-        os._exit(1)
-
-
-@contextlib.contextmanager
-def _claim(path: Path) -> Iterator[bool]:
-    """Hold a run's lock; the kernel frees it however the process ends. Yields whether it is ours."""
-    with open(path, "w") as file:
+def _try_lock(file, kind):
+    for _ in range(5):  # `states` holds a lock, too, for a moment
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            return True
         except BlockingIOError:
-            yield False
-            return
-        yield True
-        # Removed while held; whoever opened it before holds a file without a name, which is why
-        # the ledger is asked only after the lock is taken.
-        path.unlink(missing_ok=True)
+            time.sleep(0.02)
+    return False
+
+
+class _Processes(ThreadPoolExecutor):
+    """An executor of worker processes, of which one may die and cost only the run it had.
+
+    Each thread has one process (a pool of many is lost as a whole when one of them dies), and gives
+    the run to a new one.
+    """
+
+    def __init__(self, workers):
+        super().__init__(workers)
+        self._free = SimpleQueue()
+        for _ in range(workers):
+            self._free.put(_new_process())
+
+    def submit(self, function, *args):
+        return super().submit(self._in_a_process, function, *args)
+
+    def _in_a_process(self, function, *args):
+        process = self._free.get()
+        try:
+            for _ in range(TRIES):
+                try:
+                    return process.submit(function, *args).result()
+                except BrokenExecutor:
+                    process.shutdown()
+                    process = _new_process()
+            raise RuntimeError(f"its worker process died {TRIES} times (killed, or out of memory?)")
+        finally:
+            self._free.put(process)
+
+    def shutdown(self, wait=True, **options):
+        super().shutdown(wait, **options)
+        while not self._free.empty():
+            self._free.get().shutdown(wait)
+
+
+def _new_process():
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start_worker)
+
+
+def _start_worker():
+    # Ctrl-C reaches every process of a terminal; here the sweep says when to stop, see `run`.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent():
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+# --- how far it is --------------------------------------------------------------------------
 
 
 def states(configs: Sequence[RunConfig], results: str | os.PathLike = "results") -> list[str]:
     """State of each configuration: "done", "running", "interrupted" (has a checkpoint), "to do"."""
-    work = Path(results) / ".work"
-    found = []
-    for config in configs:
-        name = records.run_id(config)
-        if records.find(config, results) is not None:
-            found.append("done")
-        elif _is_locked(work / f"{name}.lock"):
-            found.append("running")
-        else:
-            found.append("interrupted" if (work / f"{name}.ckpt").exists() else "to do")
-    return found
+    return [_state(config, Path(results)) for config in configs]
 
 
-def _is_locked(path):
-    try:
-        with open(path) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+def _state(config, results):
+    checkpoint = results / ".work" / f"{records.run_id(config)}.ckpt"
+    if records.find(config, results) is not None:
+        return "done"
+    with contextlib.suppress(FileNotFoundError), open(checkpoint.with_suffix(".lock")) as file:
+        if not _try_lock(file, fcntl.LOCK_SH):
+            return "running"
+    return "interrupted" if checkpoint.exists() else "to do"
 
 
 def estimate(
-    configs: Sequence[RunConfig], device: str = "cpu", threads: int = 1, steps: int = 30
-) -> dict[str, float]:
-    """Hours that the runs would take here one after the other, per data set.
+    configs: Sequence[RunConfig], device: str | None = None, threads: int = 1, steps: int = 30
+) -> float:
+    """Hours that the runs would take here, one after the other.
 
-    Times `steps` training steps and the test of one run of each data set, network and precision.
+    Times `steps` training steps, and a part of the test, of one run of each data set, network and
+    precision.
     """
     torch.set_num_threads(threads)
-    hours: dict[str, float] = {}
-    for sample in {(c.dataset, c.model, c.precision): c for c in configs}.values():
-        alike = [
-            c
-            for c in configs
-            if (c.dataset, c.model, c.precision) == (sample.dataset, sample.model, sample.precision)
-        ]
-        seconds = training.seconds_per_epoch(sample, device, steps)
-        total = sum(seconds * c.epochs for c in alike) / 3600
-        hours[sample.dataset] = hours.get(sample.dataset, 0.0) + total
-    return hours
+    epochs: Counter = Counter()
+    sample = {}
+    for config in configs:
+        kind = config.dataset, config.model, config.precision
+        epochs[kind] += config.epochs
+        sample[kind] = config
+    device = device or _default_device()
+    seconds = {k: training.seconds_per_epoch(c, device, steps) for k, c in sample.items()}
+    return sum(seconds[kind] * epochs[kind] for kind in sample) / 3600
 
 
 # --- the command ----------------------------------------------------------------------------
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m alfs_utils.sweep", description=__doc__.splitlines()[0]
-    )
-    add = parser.add_argument
-    add("--table", type=int, choices=sorted(TABLES), action="append", help="default: both")
-    add("--dataset", default="mnist", help="mnist, cifar10, cifar100 (or -npz); default: mnist")
-    add("--results", default="results", help="the ledger's folder; default: results")
-    add("--seeds", type=int, default=3, help="runs per cell; default: 3")
-    add("--extras", action="store_true", help="the runs beside the tables instead")
-    add("--only", default="", help="only runs whose line in --list matches this regular expression")
-    add("--first", type=int, default=None, help="only so many runs, the first that are not done")
-    add("--list", action="store_true", help="print every run and its state, and train nothing")
-    add("--estimate", action="store_true", help="time 30 steps, print hours, and train nothing")
-    add("--workers", type=int, default=1, help="runs at once; default: 1")
-    add("--threads", type=int, default=1, help="CPU threads of each; default: 1")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    add("--precision", default="float32", help="float32, bfloat16 or float16; default: float32")
-    add("--time-budget", type=_seconds, default=None, metavar="8m", help="stop after this time")
-    add("--pack", default=None, metavar="FILE", help="append each record to this .jsonl, too")
-    add("--weights", default=None, metavar="FOLDER", help="keep the final weights here")
-    add("--address", default=None, help="of a Dask scheduler that has the workers")
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
     try:
         configs = _chosen(options)
         if options.list:
-            return _print_states(configs, options.results)
-        if options.estimate:
-            return _print_estimate(configs, options)
-        return _run(configs, options)
-    except (ValueError, FileNotFoundError) as error:
+            _print_states(configs, options.results)
+        elif options.estimate:
+            _print_estimate(configs, options)
+        else:
+            return _run(configs, options)
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:  # `--list | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -373,75 +461,88 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m alfs_utils.sweep", description=__doc__.splitlines()[0]
+    )
+    add = parser.add_argument
+    add("--table", type=int, choices=sorted(TABLES), help="default: both")
+    add("--dataset", default="mnist", help="mnist, cifar10, cifar100 or, to try, digits")
+    add("--results", default="results", help="the ledger's folder; default: results")
+    add("--seeds", type=int, default=3, help="runs per cell; default: 3")
+    add("--noise-draws", default="fresh", help="fresh for each seed (default), or one for all")
+    add("--extras", action="store_true", help="the runs beside the tables instead")
+    add("--epochs", type=int, help="other than the paper's")
+    add("--precision", help="float32 (default), bfloat16 or float16")
+    add("--only", default="", metavar="WORDS", help='as in --list: "CE,AGCE symmetric 0.8"')
+    add("--first", type=int, metavar="N", help="only N runs, the first that are not done")
+    add("--list", action="store_true", help="print every run and its state, and train nothing")
+    add("--estimate", action="store_true", help="time 30 steps, print hours, and train nothing")
+    add("--workers", type=int, default=1, help="runs at once; default: 1")
+    add("--threads", type=int, default=1, help="CPU threads of each; default: 1")
+    add("--device", help="cpu or cuda; default: the GPU, if there is one")
+    add("--time-budget", type=_seconds, metavar="8m", help="stop after this time")
+    add("--pack", metavar="FILE", help="append each record to this .jsonl, too")
+    add("--weights", metavar="FOLDER", help="keep the final weights here")
+    add("--address", help="of a Dask scheduler that has the workers")
+    return parser
+
+
 def _chosen(options):
     dataset, seeds = data.find(options.dataset), range(options.seeds)
+    changes = {name: getattr(options, name) for name in ("epochs", "precision")}
+    changes = {name: value for name, value in changes.items() if value is not None}
     if options.extras:
-        configs = extras(dataset, seeds)
+        configs = extras(dataset, seeds, **changes)
     else:
-        numbers = options.table or sorted(TABLES)
-        # Both tables: the most telling cells of both before the rest of either.
-        configs = [c for number in numbers for c in table(number, dataset, seeds)]
-        configs.sort(key=lambda c: (c.noise_seed, _rank((_name_of(c), c.noise, c.eta))))
-    configs = [replace(c, precision=options.precision) for c in configs]
-    configs = [c for c in configs if re.search(options.only, _describe(c))]
+        draws = options.noise_draws
+        configs = table(options.table, dataset, seeds, noise_draws=draws, **changes)
+    configs = [c for c in configs if _matches(c, options.only)]
     if not configs:
-        raise ValueError(f"--only={options.only!r}: expected a pattern that some run matches")
+        raise ValueError(f"--only={options.only!r}: expected words that --list shows for some run")
     if options.first is not None:
         todo = zip(configs, states(configs, options.results), strict=True)
         configs = [c for c, state in todo if state != "done"][: options.first]
     return configs
 
 
-def _name_of(config):
-    """The row of the tables that a run belongs to, or its loss."""
-    base = data.base_name(config.dataset)
-    names = {str(paper.paper_loss(name, base)): name for name in paper.ROWS[base]}
-    return names.get(config.loss, config.loss)
-
-
-def _describe(config):
-    name = _name_of(config)
-    return f"{config.dataset} {config.noise} {config.eta:g} {name} seed {config.noise_seed}"
+def _matches(config, only):
+    """Whether each word of `only` is among the run's; a comma between words means "or"."""
+    words = {records.run_id(config), *_describe(config).split()}
+    return all(words & set(alternatives.split(",")) for alternatives in only.split())
 
 
 def _print_states(configs, results):
     found = states(configs, results)
     for config, state in zip(configs, found, strict=True):
         print(f"{records.run_id(config)}  {state:<12} {_describe(config)}")
-    print(", ".join(f"{found.count(s)} {s}" for s in sorted(set(found))))
-    return 0
+    print(", ".join(f"{n} {state}" for state, n in sorted(Counter(found).items())))
 
 
 def _print_estimate(configs, options):
     todo = zip(configs, states(configs, options.results), strict=True)
     configs = [c for c, state in todo if state != "done"]
-    for dataset, hours in estimate(configs, options.device, options.threads).items():
-        print(
-            f"{dataset}: {len(configs)} runs to do, about {hours:.1f} hours one after the other on "
-            f"{options.device} with {options.threads} thread(s)"
-        )
-    return 0
+    hours = estimate(configs, options.device, options.threads)
+    print(f"{len(configs)} runs to do, about {hours:.1f} hours one after the other")
 
 
 def _run(configs, options):
-    executor = None
-    if options.address:
-        from dask.distributed import Client
-
-        executor = Client(options.address).get_executor()
-    counts = run(
-        configs,
-        options.results,
-        workers=options.workers,
-        device=options.device,
-        threads=options.threads,
-        time_budget=options.time_budget,
-        pack=options.pack,
-        weights=options.weights,
-        executor=executor,
-    )
-    print(", ".join(f"{number} {outcome}" for outcome, number in counts.items()))
+    passed = ("workers", "device", "threads", "time_budget", "pack", "weights")
+    arguments = {name: getattr(options, name) for name in passed}
+    with contextlib.ExitStack() as stack:
+        if options.address:
+            arguments["executor"] = stack.enter_context(_client(options.address)).get_executor()
+        counts = run(configs, options.results, **arguments)
+    print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) or "nothing to do")
     return 1 if "failed" in counts else 0
+
+
+def _client(address):
+    try:
+        from dask.distributed import Client
+    except ImportError as error:
+        raise ValueError(f"--address needs Dask: pip install distributed ({error})") from error
+    return Client(address)
 
 
 def _seconds(text):
@@ -452,4 +553,7 @@ def _seconds(text):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Workers elsewhere cannot import `__main__`.
+    from alfs_utils.sweep import main as command
+
+    sys.exit(command())

@@ -8,14 +8,17 @@ It is made fast by nothing that changes what is learned: the data set lies on th
 batch is an index, augmentation is one look-up, images are channels-last, clipping and SGD work on
 all parameters at once, the host does not wait for the device within an epoch, and on the CPU freed
 memory stays in the process (`alfs_utils._allocator`). `benchmarks/training.py` measures it.
+
+Where `torch.distributed` has been started, as `python -m alfs_utils.webvision` does under torchrun,
+each process takes its share of every batch, and all have the same weights after every step.
 """
 
 import contextlib
 import hashlib
 import math
+import numbers
 import os
 import time
-import uuid
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
@@ -24,9 +27,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from alfs_utils import _allocator, data, losses, models, noise
+from alfs_utils._progress import progress_bar
 
 __all__ = ["PROTOCOLS", "History", "RunConfig", "Stopped", "paper_run", "stream", "train"]
 
@@ -38,6 +42,18 @@ PROTOCOLS = {
     "cifar10": {"model": "cifar_cnn", "epochs": 120, "lr": 0.01, "weight_decay": 1e-4},
     "cifar100": {"model": "resnet34", "epochs": 200, "lr": 0.1, "weight_decay": 1e-5},
 }
+# Table 3's, apart from the others: here the labels are noisy as they come.
+WEBVISION = {
+    "model": "resnet50",
+    "counts": "iid",
+    "epochs": 250,
+    "batch_size": 256,
+    "lr": 0.4,
+    "weight_decay": 3e-5,
+    "nesterov": True,
+    "schedule": "exponential",
+}
+DECAY = 0.97  # of the exponential schedule, per epoch
 
 
 @dataclass(frozen=True)
@@ -52,10 +68,11 @@ class RunConfig:
         A name that `alfs_utils.data.load` knows.
     model : str
         A name that `alfs_utils.models.build` knows.
-    noise : {"symmetric", "asymmetric", "asymmetric-superclass", "pairflip"}
+    noise : {"symmetric", "asymmetric", "asymmetric-superclass", "pairflip", "none"}
         Kind of label noise on the training labels; every epoch is tested on clean labels.
         "asymmetric" is `noise.asymmetric` (digits flip as MNIST's do); "-superclass" is CIFAR-100's
-        other convention.
+        other convention. "none", with `eta` 0, is for "webvision-mini", whose labels are noisy as
+        they come, and for it alone.
     eta : float
         Noise rate, in [0, 1].
     counts : {"iid", "exact", "official"}
@@ -63,7 +80,8 @@ class RunConfig:
     augment : bool
         Whether training images are augmented as is usual for the data set.
     epochs, batch_size, lr, momentum, weight_decay, clip_norm
-        Optimisation; `lr` falls to 0 along a cosine, `clip_norm` bounds the global gradient norm.
+        Optimisation; `lr` falls along `schedule`, `clip_norm` bounds the global gradient norm.
+        `batch_size` is that of all processes together.
     noise_seed, init_seed, order_seed, augment_seed : int
         Four independent streams: which labels flip, the initial weights, the order of the samples,
         the augmentation. Change one and the other three stay as they were.
@@ -71,6 +89,10 @@ class RunConfig:
         Of the network's forward and backward pass (autocast); weights and loss stay float32.
     train_size : int
         Train on the first so many training images only; 0 for all.
+    nesterov : bool
+        Nesterov's momentum.
+    schedule : {"cosine", "exponential"}
+        How `lr` falls after every epoch: to 0 along a cosine, or by 3 %.
 
     Raises
     ------
@@ -99,18 +121,31 @@ class RunConfig:
     counts: str = "iid"
     precision: str = "float32"
     train_size: int = 0
+    nesterov: bool = False
+    schedule: str = "cosine"
 
     def __post_init__(self):
-        object.__setattr__(self, "loss", str(losses.loss_from_string(str(self.loss))))
+        try:
+            object.__setattr__(self, "loss", str(losses.loss_from_string(str(self.loss))))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"loss must be one of alfs_utils.losses or its repr, got {self.loss!r}: {error}"
+            ) from error
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"{name} must be one of {sorted(known)}, got {getattr(self, name)!r}"
                 )
+        for name in ("eta", "lr", "momentum", "weight_decay", "clip_norm"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                raise ValueError(f"{name} must be a number, got {value!r}")
+            object.__setattr__(self, name, float(value))
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
-        for name in ("eta", "lr", "momentum", "weight_decay", "clip_norm"):
-            object.__setattr__(self, name, float(getattr(self, name)))
+        for name in ("augment", "nesterov"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -121,6 +156,22 @@ class RunConfig:
         for name in ("momentum", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.noise == "asymmetric-superclass" and data.base_name(self.dataset) != "cifar100":
+            raise ValueError(
+                "noise must be another than that of CIFAR-100's superclasses for "
+                f"{self.dataset!r}, got {self.noise!r}"
+            )
+        if self.nesterov and not self.momentum:
+            raise ValueError("momentum must be positive with nesterov, got 0.0")
+        as_it_comes = self.dataset in _NOISY_AS_THEY_COME
+        if as_it_comes != (self.noise == "none"):
+            expected = "'none'" if as_it_comes else "another than 'none'"
+            raise ValueError(f"noise must be {expected} for {self.dataset!r}, got {self.noise!r}")
+        if as_it_comes and (self.eta or self.counts != "iid"):
+            raise ValueError(
+                f"eta must be 0.0 and counts 'iid' for {self.dataset!r}, got {self.eta} and "
+                f"{self.counts!r}"
+            )
         if self.counts == "official" and (
             data.base_name(self.dataset) == "digits" or self.noise not in _OFFICIAL_KINDS
         ):
@@ -133,25 +184,25 @@ class RunConfig:
 def paper_run(
     dataset: str, loss: str | nn.Module, noise: str, eta: float, seed: int = 0, **changes
 ) -> RunConfig:
-    """The configuration of one run of Tables 1 and 2: the paper's recipe with all seeds equal.
+    """The configuration of one run of Tables 1 to 3: the paper's recipe with all seeds equal.
 
     Parameters
     ----------
     dataset : str
-        "mnist", "cifar10" or "cifar100", or the "-npz" name of the latter two.
+        "mnist", "cifar10" or "cifar100", or the "-npz" name of the latter two; "webvision-mini".
     loss, noise, eta
-        See `RunConfig`. Clean labels: "symmetric", 0.
+        See `RunConfig`. Clean labels: "symmetric", 0. "webvision-mini": "none", 0.
     seed : int
         Noise, initial weights, order and augmentation all start from it.
     **changes
         Other fields of `RunConfig`; a run with changes is not the paper's.
     """
-    base = data.base_name(dataset)
-    if base not in PROTOCOLS:
-        raise ValueError(f"dataset must be one of {sorted(PROTOCOLS)}, got {dataset!r}")
+    base, protocols = data.base_name(dataset), PROTOCOLS | {"webvision-mini": WEBVISION}
+    if base not in protocols:
+        raise ValueError(f"dataset must be one of {sorted(protocols)}, got {dataset!r}")
     seeds = dict.fromkeys(("noise_seed", "init_seed", "order_seed", "augment_seed"), seed)
     recipe = {"dataset": dataset, "noise": noise, "eta": eta, "counts": "official", **seeds}
-    return RunConfig(loss, **(recipe | PROTOCOLS[base] | changes))
+    return RunConfig(loss, **(recipe | protocols[base] | changes))
 
 
 @dataclass(frozen=True)
@@ -166,7 +217,7 @@ class History:
     test_accuracy : list of float
         Accuracy on the clean test labels after each epoch, in percent.
     noise_rate : float
-        Realised fraction of flipped training labels.
+        Realised fraction of training labels that were flipped; 0 where they are noisy as they come.
     seconds : float
         Wall time of the whole run, interruptions not counted.
     cpu_seconds : float
@@ -213,8 +264,9 @@ class History:
 
         Cross-fitted, so that nothing is chosen on the images it is reported on: the epoch that
         agrees best with noisy labels on one half of the test set is reported on the other half.
+        NaN where there are none, since the training labels are noisy as they come.
         """
-        if not self.half_agreement:
+        if not self.half_agreement or self.config.noise == "none":
             return math.nan
         chosen = np.argmax(self.half_agreement, axis=0)
         return float(np.mean([self.half_accuracy[chosen[h]][1 - h] for h in (0, 1)]))
@@ -260,7 +312,8 @@ def train(
         replays CUDA graphs, one for the full batch and one for the short last batch. Not for the
         CPU, where it is slower. Rounding differs, so histories do, too.
     should_stop : callable
-        Asked between two steps; once it says True, the state is saved and `Stopped` is raised.
+        Asked between two steps; once it says True, the state is saved and `Stopped` is raised. With
+        several processes it must say the same in all of them.
 
     Returns
     -------
@@ -274,21 +327,18 @@ def train(
         From `data.load`, before training starts.
     Stopped
     """
-    from tqdm.auto import tqdm
-
     run = _Run(config, torch.device(device))
     if compiled:
-        run.forward = torch.compile(run.network, mode="reduce-overhead", dynamic=False)
+        run.forward = torch.compile(run.forward, mode="reduce-overhead", dynamic=False)
     if checkpoint is not None:
         checkpoint = Path(checkpoint)
         run.resume(checkpoint)
-    bar = tqdm(
+    bar = progress_bar(
+        False if run.rank else progress,
         total=config.epochs,
         initial=run.epoch,
         unit="epoch",
         desc=config.loss,
-        disable=None if progress is None else not progress,
-        dynamic_ncols=True,
     )
     with bar, _deterministic_algorithms(deterministic):
         while run.epoch < config.epochs and run.status == "finished":
@@ -302,7 +352,7 @@ def train(
             bar.update()
     if checkpoint is not None:
         run.save(checkpoint)
-    if weights is not None:
+    if weights is not None and run.rank == 0:
         _write(weights, run.network.state_dict())
     return run.history()
 
@@ -310,14 +360,18 @@ def train(
 def seconds_per_epoch(config: RunConfig, device: str | torch.device = "cpu", steps: int = 30):
     """Time some training steps and a part of the test, and scale both to an epoch (a float)."""
     run = _Run(config, torch.device(device))
-    index = torch.arange(min(config.batch_size, len(run.given)), device=run.device)
-    draws = data.draw_augmentation(run.dataset, len(index)) if config.augment else None
-    draws = draws if draws is None else draws.to(run.device)
-    images = run.dataset.test_images[:1000]
+    n, n_test = len(run.given), len(run.dataset.test_labels)
+    order = torch.arange(n, device=run.device)
+    warm_up = 3  # the first steps allocate and choose algorithms
+    batch = slice(0, min(config.batch_size, n))
+    augmentation = run.augmentation if config.augment else None
+    batches = run.dataset.train_batches(order, [batch] * (steps + warm_up), augmentation)
+    part = slice(0, min(run.dataset.test_batch, n_test))
+    tests = run.dataset.test_batches([part] * (3 + warm_up))
 
     def timed(action, times):
-        for _ in range(3):
-            action()  # the first steps allocate and choose algorithms
+        for _ in range(warm_up):
+            action()
         run.totals.tolist()  # waits for the device
         start = time.perf_counter()
         for _ in range(times):
@@ -326,9 +380,18 @@ def seconds_per_epoch(config: RunConfig, device: str | torch.device = "cpu", ste
         return (time.perf_counter() - start) / times
 
     run.network.train()
-    step = timed(lambda: run.train_step(index, draws), steps)
-    test = timed(lambda: predict(run.network, run.dataset, images), 3)
-    return step * len(run.given) / len(index) + test * len(run.dataset.test_images) / len(images)
+    step = timed(lambda: run.train_step(*next(batches)), steps)
+    run.network.eval()
+    with torch.no_grad():
+        test = timed(lambda: run.network(next(tests)), 3)
+    return step * n / batch.stop + test * n_test / part.stop
+
+
+def process() -> tuple[int, int]:
+    """This process's number (rank) and how many there are: (0, 1) unless torchrun started them."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
 
 
 def stream(name: str, seed: int) -> torch.Generator:
@@ -339,7 +402,14 @@ def stream(name: str, seed: int) -> torch.Generator:
 
 def noisy_labels(config: RunConfig, dataset: data.DataSet) -> noise.NoisyLabels:
     """Corrupt the training labels as `config` says; depends on nothing but the noise settings."""
+    if config.train_size > len(dataset.train_labels):
+        raise ValueError(
+            f"train_size must be at most {len(dataset.train_labels)} for {config.dataset!r}, "
+            f"got {config.train_size}"
+        )
     labels = dataset.train_labels[: config.train_size or None].cpu().numpy()
+    if config.noise == "none":
+        return noise.corrupt(labels, np.eye(dataset.num_classes), config.noise_seed)
     if config.counts == "official":
         name = data.base_name(config.dataset)
         return noise.official_alfs(labels, name, config.noise, config.eta, config.noise_seed)
@@ -347,7 +417,9 @@ def noisy_labels(config: RunConfig, dataset: data.DataSet) -> noise.NoisyLabels:
 
 
 def transition_matrix(config: RunConfig) -> np.ndarray:
-    """The (k, k) matrix of `config`'s label noise."""
+    """The (k, k) matrix of `config`'s label noise; ValueError for noise that nobody knows."""
+    if config.noise == "none":
+        raise ValueError(f"noise of {config.dataset!r}: nobody knows its transition matrix")
     name = data.base_name(config.dataset)
     name = "mnist" if name == "digits" else name
     return _NOISE[config.noise](name, config.eta)
@@ -374,28 +446,28 @@ class _Run:
 
     def __init__(self, config, device):
         self.config, self.device = config, device
+        self.rank, self.processes = process()
         if device.type == "cpu":
             _allocator.keep_pages()
         self.dataset = load_once(config.dataset).to(device)
         noisy = noisy_labels(config, self.dataset)
         self.noise_rate, self.labels_sha256 = noisy.rate, noisy.sha256
-        if len(noisy.labels) % config.batch_size == 1:
-            raise ValueError(
-                "batch_size must not leave a last batch of a single image, which batch norm cannot "
-                f"use, got {config.batch_size} for {len(noisy.labels)} images"
-            )
         self.given = torch.tensor(noisy.labels, device=device)
         self.wrong = torch.tensor(noisy.mask, device=device)
         self.validation = _noisy_copy(config, self.dataset)
         network = models.build(config.model, self.dataset.num_classes, config.init_seed)
         self.network = network.to(device, memory_format=torch.channels_last)
+        _check_last_batch(config.batch_size, len(self.given), network, self.processes)
         self.forward = self.network
+        if self.processes > 1:
+            self.forward = nn.parallel.DistributedDataParallel(self.network)
         self.criterion = _criterion(config, self.given, self.dataset.num_classes).to(device)
         self.optimizer = torch.optim.SGD(
             self.network.parameters(),
             config.lr,
             config.momentum,
             weight_decay=config.weight_decay,
+            nesterov=config.nesterov,
             fused=True,
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
@@ -415,37 +487,44 @@ class _Run:
         config, n = self.config, len(self.given)
         self.generators = self.order.get_state(), self.augmentation.get_state()
         order = torch.randperm(n, generator=self.order).to(self.device)
-        draws = None
-        if config.augment:
-            draws = data.draw_augmentation(self.dataset, n, self.augmentation)
-            draws = draws if draws is None else draws.to(self.device)
+        places = self._places(n, config.batch_size)[self.step :]
+        augmentation = self.augmentation if config.augment else None
         for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * (1 + math.cos(math.pi * self.epoch / config.epochs)) / 2
+            group["lr"] = _SCHEDULES[config.schedule](config, self.epoch)
         self.network.train()
-        saved = time.monotonic()
-        for start in range(self.step * config.batch_size, n, config.batch_size):
-            here = slice(start, start + config.batch_size)
-            self.train_step(order[here], draws if draws is None else draws[here])
+        for index, images in self.dataset.train_batches(order, places, augmentation):
+            whole = min(config.batch_size, n - self.step * config.batch_size)
+            self.train_step(index, images, self.processes * len(index) / whole)
             self.step += 1
             stop = should_stop()
-            if checkpoint and (stop or time.monotonic() - saved > CHECKPOINT_SECONDS):
+            if checkpoint and (stop or self._since_save() > CHECKPOINT_SECONDS):
                 self.save(checkpoint)
-                saved = time.monotonic()
             if stop:
                 raise Stopped(f"stopped in epoch {self.epoch + 1} of {config.epochs}")
         self.epoch, self.step = self.epoch + 1, 0
         self._finish_epoch(n)
 
-    def train_step(self, index, draws):
-        """One step on the samples `index`; does not wait for the device."""
-        config, dataset = self.config, self.dataset
-        images = dataset.normalise(data.augment(dataset.train_images[index], draws))
+    def _places(self, n, batch_size):
+        """Each batch of n samples in a row, or this process's share of it."""
+        ends = [min(start + batch_size, n) for start in range(0, n, batch_size)]
+        return [
+            slice(number * batch_size + self.rank, end, self.processes)
+            for number, end in enumerate(ends)
+        ]
+
+    def train_step(self, index, images, weight=1.0):
+        """One step on the samples `index`; does not wait for the device.
+
+        `weight` makes the mean of the processes' gradients, which all of them then step along, that
+        of the whole batch: this process's samples over the processes' average.
+        """
+        config = self.config
         given = self.given[index]
         with self._autocast():
             logits = self.forward(images)
         loss = self.criterion(logits.float(), given)
         self.optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss * weight).backward()
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm, foreach=True)
         self.scaler.step(self.optimizer)
@@ -453,7 +532,26 @@ class _Run:
         with torch.no_grad():
             hits = logits.argmax(1) == given
             sums = loss.double() * len(index), hits.sum(), (hits & self.wrong[index]).sum()
-            self.totals += torch.stack([s.double() for s in sums])
+            self.totals += self._summed(torch.stack([s.double() for s in sums]))
+
+    def _summed(self, tensor):
+        """The sum over all processes."""
+        if self.processes > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    @torch.no_grad()
+    def _predicted(self):
+        """Predicted class of every test image; each process predicts its share."""
+        if self.processes > 1:
+            for buffer in self.network.buffers():
+                distributed.broadcast(buffer, 0)  # batch norm's statistics differ
+        self.network.eval()
+        predicted = torch.zeros_like(self.dataset.test_labels)
+        places = self._places(len(predicted), self.dataset.test_batch)
+        for place, images in zip(places, self.dataset.test_batches(places), strict=True):
+            predicted[place] = self.network(images).argmax(1)
+        return self._summed(predicted)
 
     def _autocast(self):
         precision = self.config.precision
@@ -472,7 +570,7 @@ class _Run:
         self.fitted.append(100 * fitted / n)
         if self.noise_rate:
             self.memorised.append(100 * memorised / self.wrong.sum().item())
-        predicted = predict(self.network, self.dataset, self.dataset.test_images)
+        predicted = self._predicted()
         hits, agrees = predicted == self.dataset.test_labels, predicted == self.validation
         self.test_accuracy.append(_percent(hits))
         self.half_accuracy.append([_percent(hits[half::2]) for half in (0, 1)])
@@ -480,6 +578,8 @@ class _Run:
 
     def save(self, path):
         """Write all that changes in a run; a disk that refuses does not cost the run."""
+        if self.rank:
+            return  # all processes have the same state
         self._stop_clock()
         state = {
             "config": asdict(self.config),
@@ -499,12 +599,33 @@ class _Run:
 
     def resume(self, path):
         """Go on from a checkpoint, if there is one; one that cannot be used is set aside."""
-        if not path.exists():
+        state = None if self.rank else self._read(path)
+        if self.processes > 1:
+            states = [state]
+            distributed.broadcast_object_list(states, 0)
+            state = states[0]
+        if state is None:
             return
+        self.generators = state["generators"]
+        for name, value in state["plain"].items():
+            setattr(self, name, value)
+        for name in ("network", "optimizer", "scaler", "criterion"):
+            getattr(self, name).load_state_dict(state[name])
+        self.totals = state["totals"].to(self.device)
+        self.order.set_state(self.generators[0])
+        self.augmentation.set_state(self.generators[1])
+
+    def _read(self, path):
+        if not path.exists():
+            return None
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True)
             if RunConfig(**state["config"]) != self.config:
                 raise ValueError("it belongs to another configuration")
+            missing = {*_COUNTERS, *_CURVES} - state["plain"].keys() | {*_TENSORS} - state.keys()
+            if missing:
+                raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+            return state
         except Exception as error:  # torch.load has no common class for what can be wrong
             aside = path.with_name(path.name + ".bad")
             os.replace(path, aside)
@@ -512,17 +633,9 @@ class _Run:
                 f"{path}: this checkpoint cannot be used ({error}); renamed to {aside.name}, the "
                 "run starts again",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
-            return
-        self.generators = tuple(before.cpu() for before in state["generators"])
-        for name, value in state["plain"].items():
-            setattr(self, name, value)
-        for name in ("network", "optimizer", "scaler", "criterion"):
-            getattr(self, name).load_state_dict(state[name])
-        self.totals = state["totals"]
-        self.order.set_state(self.generators[0])
-        self.augmentation.set_state(self.generators[1])
+            return None
 
     def history(self):
         self._stop_clock()
@@ -532,12 +645,16 @@ class _Run:
     def _start_clock(self):
         self._since = time.perf_counter(), time.process_time()
 
+    def _since_save(self):
+        return time.perf_counter() - self._since[0]  # `save` starts the clock anew
+
     def _stop_clock(self):
         wall, cpu = self._since
         self.seconds += time.perf_counter() - wall
         self.cpu_seconds += time.process_time() - cpu
 
 
+_TENSORS = ("network", "optimizer", "scaler", "criterion", "totals", "generators")
 _CURVES = ("train_loss", "fitted", "memorised", "test_accuracy", "half_accuracy", "half_agreement")
 _COUNTERS = ("epoch", "step", "status", "seconds", "cpu_seconds")
 
@@ -552,11 +669,28 @@ def _criterion(config, given, num_classes):
     return loss
 
 
+def _check_last_batch(batch_size, n, network, processes):
+    smallest = ((n - 1) % batch_size + 1) // processes
+    if smallest < 1:
+        raise ValueError(
+            f"batch_size must leave an image for each of {processes} processes in the last batch, "
+            f"got {batch_size} for {n} images"
+        )
+    if smallest == 1 and any(isinstance(module, nn.BatchNorm1d) for module in network.modules()):
+        raise ValueError(
+            "batch_size must leave more than one image in the last batch, batch norm needs two: "
+            f"got {batch_size} for {n} images"
+        )
+
+
 def _noisy_copy(config, dataset):
     """Test labels with the same kind of noise, to choose an epoch as one could without clean ones.
 
+    Without a model of the noise, the clean ones: `History.noisy_validation` does not use them.
     Its seed is far from those in use, so that it shares no draw with the training labels.
     """
+    if config.noise == "none":
+        return dataset.test_labels
     clean = dataset.test_labels.cpu().numpy()
     noisy = noise.corrupt(clean, transition_matrix(config), config.noise_seed + 2**31)
     return torch.tensor(noisy.labels, device=dataset.test_labels.device)
@@ -570,9 +704,10 @@ def _write(path, state):
     """Write a file of tensors so that at any moment either the old or the new one is there."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name}.part")  # what a kill leaves is overwritten next time
     try:
-        torch.save(state, temporary)
+        with open(temporary, "wb") as file:  # a path would turn a full disk into a RuntimeError
+            torch.save(state, file)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -591,6 +726,11 @@ def _deterministic_algorithms(wanted):
         torch.backends.cudnn.benchmark = before[1]
 
 
+_SCHEDULES = {
+    "cosine": lambda config, epoch: config.lr * (1 + math.cos(math.pi * epoch / config.epochs)) / 2,
+    "exponential": lambda config, epoch: config.lr * DECAY**epoch,
+}
+
 load_once = lru_cache(maxsize=2)(data.load)
 
 _NOISE = {
@@ -599,11 +739,13 @@ _NOISE = {
     "asymmetric": noise.asymmetric,
     "asymmetric-superclass": lambda name, eta: noise.asymmetric(name, eta, "superclass"),
 }
+_NOISY_AS_THEY_COME = ("webvision-mini",)
 _OFFICIAL_KINDS = ("symmetric", "asymmetric")
 _CHOICES = {
     "dataset": data.NAMES,
     "model": models.NAMES,
-    "noise": tuple(_NOISE),
+    "noise": (*_NOISE, "none"),
+    "schedule": tuple(_SCHEDULES),
     "counts": ("iid", "exact", "official"),
     "precision": ("float32", "bfloat16", "float16"),
 }

@@ -63,9 +63,9 @@ def test_pins_are_exact_and_satisfy_the_lower_bounds():
 
     from packaging.requirements import Requirement
 
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    files = [ROOT / "requirements.txt", ROOT / "requirements-extras.txt"]
     pins = {}
-    for line in lines:
+    for line in "\n".join(file.read_text() for file in files).splitlines():
         if line and not line.startswith("#"):
             name, version = line.split("==")
             pins[name] = version

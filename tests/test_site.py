@@ -8,9 +8,13 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, require
+
+from alfs_utils import records
 
 HTML = ROOT / "_build" / "html"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -47,6 +51,17 @@ def test_notebook_pages_link_to_colab_and_hand_out_the_notebook(site):
             assert link in (site / f"{name}.html").read_text()
             assert (ROOT / f"{name}.ipynb").exists()
             assert '"outputs"' in (site / "_sources" / f"{name}.ipynb").read_text()
+
+
+@pytest.mark.parametrize("chapter", ["11-mnist", "12-cifar10", "13-cifar100", "17-verdict"])
+def test_tables_of_runs_link_to_the_whole_ledger(site, chapter):
+    page = site / "notebooks" / f"{chapter}.html"
+    (link,) = set(re.findall(r'href="([^"]*\.csv)"', page.read_text()))
+    table = pd.read_csv((page.parent / link).resolve(), dtype={"id": str})
+    ledger = records.load(ROOT / "results")
+    assert list(table["id"]) == list(ledger["id"])
+    assert np.allclose(table["last"], ledger["last"].astype(float), rtol=0, atol=1e-6)
+    assert {"loss", "dataset", "noise", "eta", "best", "noisy_validation"} <= set(table)
 
 
 # --- in the browser ---------------------------------------------------------------------------

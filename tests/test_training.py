@@ -1,18 +1,34 @@
-"""One run: repeatable bit for bit, four independent seeds, and the recipe it claims to follow."""
+"""One run: repeatable bit for bit, crash-proof, and the recipe it claims to follow."""
 
+import copy
+import errno
+import io
 import math
-from dataclasses import FrozenInstanceError, replace
+import multiprocessing
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+import types
+from dataclasses import FrozenInstanceError, asdict, replace
 
+import numpy as np
 import pytest
 import torch
+from conftest import ROOT
+from torch import nn
 from torch.nn import functional as F
 
-from alfs_utils import data, models, training
+from alfs_utils import _allocator, data, losses, models, noise, training
 from alfs_utils.losses import AGCELoss, CELoss
-from alfs_utils.training import RunConfig, train
+from alfs_utils.training import History, RunConfig, Stopped, paper_run, train
 
 SHORT = RunConfig("CELoss()", epochs=2, batch_size=256)
 SEEDS = ["noise_seed", "init_seed", "order_seed", "augment_seed"]
+CURVES = training._CURVES
+MNIST_FLIPS = {7: 1, 2: 7, 3: 8, 5: 6, 6: 5}
 
 
 @pytest.fixture(autouse=True)
@@ -23,87 +39,336 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def curve(config):
-    history = train(config)
-    return history.train_loss, history.test_accuracy
+@pytest.fixture
+def every_step(monkeypatch):
+    """Write a checkpoint after every step."""
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1.0)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test sets: training sees no other."""
+    clock = types.SimpleNamespace(now=0.0)
+    clock.perf_counter = clock.process_time = clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(training, "time", clock)
+    return clock
+
+
+def results(history):
+    """What a run found, without what it cost."""
+    found = asdict(history)
+    del found["seconds"], found["cpu_seconds"]
+    return found
+
+
+def equal(state, other):
+    return state.keys() == other.keys() and all(torch.equal(state[k], other[k]) for k in state)
+
+
+# --- repeatable -----------------------------------------------------------------------------
 
 
 def test_the_same_config_gives_the_same_history_bit_for_bit():
     torch.manual_seed(1)
-    first = curve(SHORT)
+    first = results(train(SHORT))
     torch.manual_seed(2)
     before = torch.random.get_rng_state()
-    assert curve(SHORT) == first
+    assert results(train(SHORT)) == first
     assert torch.equal(torch.random.get_rng_state(), before), "the global generator was used"
+    assert all(len(first[name]) == 2 for name in CURVES)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_seed_changes_the_run(seed):
-    assert curve(replace(SHORT, **{seed: 7})) != curve(SHORT)
+    one = replace(SHORT, epochs=1)
+    assert train(replace(one, **{seed: 7})).train_loss != train(one).train_loss
 
 
-def test_each_seed_moves_one_stream_only():
-    digits = data.load("digits")
-    others = replace(SHORT, init_seed=7, order_seed=7, augment_seed=7)
-    same = training.noisy_labels(SHORT, digits).sha256
-    assert training.noisy_labels(others, digits).sha256 == same
-    assert training.noisy_labels(replace(SHORT, noise_seed=7), digits).sha256 != same
-    # Without augmentation its seed is not looked at.
-    still = replace(SHORT, augment=False)
-    assert curve(replace(still, augment_seed=7)) == curve(still)
+def test_each_seed_moves_one_stream_only(monkeypatch):
+    """What a run starts from, and the order and draws of its steps, stream by stream."""
+    draw = data.draw_augmentation
+
+    def streams(config):
+        indices, draws = [], []
+
+        def drawn(*args):
+            draws.append(draw(*args))
+            return draws[-1]
+
+        monkeypatch.setattr(data, "draw_augmentation", drawn)
+        monkeypatch.setattr(
+            training._Run, "train_step", lambda self, index, *rest: indices.append(index)
+        )
+        run = training._Run(config, torch.device("cpu"))
+        run.run_epoch(None, lambda: False)
+        return {
+            "noise_seed": torch.cat([run.given, run.validation]),
+            "init_seed": next(run.network.parameters()).detach(),
+            "order_seed": torch.cat(indices),
+            "augment_seed": torch.cat(draws),
+        }
+
+    base = streams(SHORT)
+    assert sorted(base["order_seed"].tolist()) == list(range(1437))
+    for seed in SEEDS:
+        moved = streams(replace(SHORT, **{seed: 7}))
+        assert [s for s in SEEDS if not torch.equal(moved[s], base[s])] == [seed]
 
 
-def test_initial_weights_follow_the_seed_alone():
-    first, again, other = (models.build("digits_cnn", 10, seed) for seed in (0, 0, 1))
-    pairs = list(zip(first.parameters(), again.parameters(), strict=True))
-    assert all(torch.equal(a, b) for a, b in pairs)
-    assert not torch.equal(first[0].weight, other[0].weight)
-    # Kaiming uniform for ReLU, Xavier uniform: the bounds are nearly reached and never passed.
-    for layer, bound in [
-        (first[3], math.sqrt(6 / (32 * 9))),
-        (first[7], math.sqrt(6 / (512 + 128))),
-    ]:
-        assert 0.98 * bound < layer.weight.abs().max() <= bound
+def test_equal_seeds_do_not_mean_equal_draws():
+    def draws(*stream):
+        return torch.randint(100, (8,), generator=training.stream(*stream)).tolist()
+
+    # Golden: were they others, every record would be of another run.
+    assert draws("order", 0) == [50, 89, 60, 39, 12, 33, 92, 97]
+    assert draws("augmentation", 0) == [55, 24, 30, 81, 37, 3, 70, 95]
+    assert draws("order", 1) != draws("order", 0)
 
 
-def reference_run(config):
-    """The recipe from its formulas: momentum SGD, clipping and the cosine written out."""
+def test_without_augmentation_its_seed_is_not_looked_at():
+    still = replace(SHORT, augment=False, epochs=1)
+    assert train(replace(still, augment_seed=7)).train_loss == train(still).train_loss
+    assert train(replace(still, augment=True)).train_loss != train(still).train_loss
+
+
+def test_deterministic_algorithms_are_on_during_the_run_only():
+    seen = []
+
+    def look():
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return False
+
+    asked = train(SHORT, deterministic=True, should_stop=look)
+    assert set(seen) == {True} and not torch.are_deterministic_algorithms_enabled()
+    assert results(asked) == results(train(SHORT))
+
+
+# --- the recipe -----------------------------------------------------------------------------
+
+RECIPE = RunConfig(
+    CELoss(), epochs=3, batch_size=200, clip_norm=1.0, lr=0.02, momentum=0.8, weight_decay=0.02
+)
+
+
+def reference_run(config, twist=None):
+    """The recipe from its formulas: momentum SGD, clipping and the schedules written out."""
     digits = data.load(config.dataset)
     labels = torch.tensor(training.noisy_labels(config, digits).labels)
     network = models.build(config.model, 10, config.init_seed)
-    order = torch.Generator().manual_seed(config.order_seed)
+    order = training.stream("order", config.order_seed)
+    augmentation = training.stream("augmentation", config.augment_seed)
     velocity = [torch.zeros_like(p) for p in network.parameters()]
     losses = []
+    n, size = len(labels), config.batch_size
+    starts = range(0, n - size if twist == "drop last" else n, size)
     for epoch in range(config.epochs):
-        lr = config.lr * (1 + math.cos(math.pi * epoch / config.epochs)) / 2
-        shuffled, total = torch.randperm(len(labels), generator=order), 0.0
-        for start in range(0, len(labels), config.batch_size):
-            index = shuffled[start : start + config.batch_size]
-            pixels = digits.train_images[index].float() / 255
+        shuffled, total = torch.randperm(n, generator=order), 0.0
+        draws = data.draw_augmentation(digits, n, augmentation)
+        for step, start in enumerate(starts):
+            done = epoch + step / len(starts) if twist == "cosine per step" else epoch
+            cosine = (1 + math.cos(math.pi * done / config.epochs)) / 2
+            lr = config.lr * (cosine if config.schedule == "cosine" else 0.97**epoch)
+            index, drawn = shuffled[start : start + size], draws[start : start + size]
+            pixels = data.augment(digits.train_images[index], drawn).float() / 255
             x = (pixels - digits.mean[0]) / digits.std[0]
             loss = F.cross_entropy(network(x), labels[index])
             network.zero_grad()
             loss.backward()
-            norm = math.sqrt(sum((p.grad**2).sum().item() for p in network.parameters()))
+            gradients = [p.grad for p in network.parameters()]
+            if twist == "decay before clipping":
+                for g, p in zip(gradients, network.parameters(), strict=True):
+                    g.add_(config.weight_decay * p.detach())
+            norm = math.sqrt(sum((g**2).sum().item() for g in gradients))
             shrink = min(1.0, config.clip_norm / norm)
+            decay = 0.0 if twist == "decay before clipping" else config.weight_decay
             with torch.no_grad():
                 for p, v in zip(network.parameters(), velocity, strict=True):
-                    v.mul_(config.momentum).add_(p.grad * shrink + config.weight_decay * p)
-                    p.sub_(lr * v)
-            total += loss.item() * len(index)
-        losses.append(total / len(labels))
-    return losses
+                    step_of_p = p.grad * shrink + decay * p
+                    v.mul_(config.momentum).add_(step_of_p)
+                    p.sub_(lr * (step_of_p + config.momentum * v if config.nesterov else v))
+            total += loss.item() * (size if twist == "batches count alike" else len(index))
+        losses.append(total / (n if twist != "batches count alike" else len(starts) * size))
+    return losses, network
 
 
-def test_the_loop_follows_its_recipe():
-    config = RunConfig(CELoss(), augment=False, epochs=3, batch_size=200, clip_norm=1.5, lr=0.1)
-    assert train(config).train_loss == pytest.approx(reference_run(config), rel=2e-3)
+def distances(history, path, reference):
+    """How far a run is from a reference run: in its losses, and in its final weights."""
+    losses, network = reference
+    state = torch.load(path, weights_only=True)
+    ours = torch.cat([state[name].flatten() for name, _ in network.named_parameters()])
+    theirs = torch.cat([p.detach().flatten() for p in network.parameters()])
+    loss = max(abs(a / b - 1) for a, b in zip(history.train_loss, losses, strict=True))
+    return loss, ((ours - theirs).norm() / theirs.norm()).item()
+
+
+def test_the_loop_follows_its_recipe(tmp_path):
+    path = tmp_path / "weights.pt"
+    history = train(RECIPE, weights=path)
+    loss, weights = distances(history, path, reference_run(RECIPE))
+    assert loss < 1e-4 and weights < 1e-4
+    # The same comparison notices each of these.
+    twists = ["drop last", "cosine per step", "decay before clipping", "batches count alike"]
+    others = {twist: reference_run(RECIPE, twist) for twist in twists}
+    changes = {"clip_norm": 1e9, "weight_decay": 0.0, "momentum": 0.0}
+    changes |= {"nesterov": True, "schedule": "exponential"}
+    for name, value in changes.items():
+        others[name] = reference_run(replace(RECIPE, **{name: value}))
+    for name, other in others.items():
+        loss, weights = distances(history, path, other)
+        assert loss > 1e-3 or weights > 1e-2, name
+
+
+def test_the_loop_follows_the_recipe_of_webvision(tmp_path):
+    config = replace(RECIPE, nesterov=True, schedule="exponential")
+    history = train(config, weights=tmp_path / "weights.pt")
+    loss, weights = distances(history, tmp_path / "weights.pt", reference_run(config))
+    assert loss < 1e-4 and weights < 1e-4
+
+
+# Section 4.2 of the paper and its public code.
+PAPER = {"batch_size": 128, "momentum": 0.9, "clip_norm": 5.0, "augment": True}
+PAPER |= {"counts": "official", "precision": "float32", "train_size": 0}
+PAPER |= {"nesterov": False, "schedule": "cosine"}
+PAPER_BY_DATASET = {
+    "mnist": {"model": "mnist_cnn", "epochs": 50, "lr": 0.01, "weight_decay": 1e-3},
+    "cifar10": {"model": "cifar_cnn", "epochs": 120, "lr": 0.01, "weight_decay": 1e-4},
+    "cifar10-npz": {"model": "cifar_cnn", "epochs": 120, "lr": 0.01, "weight_decay": 1e-4},
+    "cifar100": {"model": "resnet34", "epochs": 200, "lr": 0.1, "weight_decay": 1e-5},
+    "cifar100-npz": {"model": "resnet34", "epochs": 200, "lr": 0.1, "weight_decay": 1e-5},
+}
+
+
+@pytest.mark.parametrize("dataset", list(PAPER_BY_DATASET))
+def test_a_paper_run_is_the_papers_in_every_field(dataset):
+    run = paper_run(dataset, AGCELoss(a=4, q=0.2), "asymmetric", 0.4, seed=2)
+    given = {"loss": "AGCELoss(a=4.0, q=0.2)", "dataset": dataset, "noise": "asymmetric"}
+    given |= {"eta": 0.4} | dict.fromkeys(SEEDS, 2)
+    assert asdict(run) == PAPER | PAPER_BY_DATASET[dataset] | given
+    assert paper_run(dataset, AGCELoss(a=4, q=0.2), "asymmetric", 0.4).order_seed == 0
+    shorter = paper_run(dataset, AGCELoss(a=4, q=0.2), "asymmetric", 0.4, 2, epochs=3)
+    assert shorter == replace(run, epochs=3)
+
+
+def test_a_webvision_run_is_that_of_the_follow_ups():
+    run = paper_run("webvision-mini", CELoss(), "none", 0.0)
+    expected = {"model": "resnet50", "epochs": 250, "batch_size": 256, "lr": 0.4}
+    expected |= {"momentum": 0.9, "nesterov": True, "weight_decay": 3e-5, "clip_norm": 5.0}
+    assert asdict(run).items() >= expected.items() and run.schedule == "exponential"
+
+
+def test_the_paper_has_no_digits():
+    with pytest.raises(ValueError, match=r"dataset must be one of \['cifar10', .* got 'digits'"):
+        paper_run("digits", CELoss(), "symmetric", 0.4)
 
 
 def test_it_learns_clean_digits_and_counts_right():
-    history = train(RunConfig(AGCELoss(a=4, q=0.2), eta=0.0, epochs=8, batch_size=32))
-    assert history.noise_rate == 0 and history.test_accuracy[-1] > 90
-    assert len(history.train_loss) == len(history.test_accuracy) == 8 and history.seconds > 0
+    history = train(RunConfig(CELoss(), eta=0.0, epochs=5, batch_size=32))
+    assert history.noise_rate == 0 and history.last > 90 and history.status == "finished"
+    assert len(history.train_loss) == len(history.test_accuracy) == 5 and history.seconds > 0
+    assert history.memorised == [] and history.half_agreement == history.half_accuracy
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_lower_precision_is_another_run_that_learns_the_same(precision):
+    try:
+        with torch.autocast("cpu", getattr(torch, precision)):
+            F.conv2d(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3))
+    except RuntimeError as error:
+        pytest.skip(f"this CPU or torch does not convolve in {precision}: {error}")
+    config = replace(SHORT, eta=0.2)
+    low, high = train(replace(config, precision=precision)), train(config)
+    assert low.train_loss != high.train_loss
+    assert low.train_loss == pytest.approx(high.train_loss, rel=0.02)
+
+
+# --- noise ----------------------------------------------------------------------------------
+
+
+def balanced(n=1000):
+    """A data set whose labels count through the ten classes."""
+    digits = data.load("digits")
+    y = torch.arange(n) % 10
+    return replace(digits, train_labels=y, train_images=digits.train_images[:n])
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10", "cifar10-npz"])
+@pytest.mark.parametrize("kind", ["symmetric", "asymmetric"])
+def test_official_counts_are_the_papers_codes(dataset, kind):
+    config = paper_run(dataset, CELoss(), kind, 0.4, seed=3)
+    y = balanced()
+    noisy = training.noisy_labels(config, y)
+    name = dataset.removesuffix("-npz")
+    expected = noise.official_alfs(y.train_labels.numpy(), name, kind, 0.4, 3)
+    assert noisy.counts == expected.counts == "official_alfs"
+    assert np.array_equal(noisy.labels, expected.labels)
+    if name == "cifar10":
+        flips = np.bincount(noisy.clean[noisy.mask], minlength=10)
+        sources = range(10) if kind == "symmetric" else (2, 3, 4, 5, 9)
+        assert flips.tolist() == [40 * (i in sources) for i in range(10)]
+
+
+@pytest.mark.parametrize("counts", ["iid", "exact"])
+def test_other_counts_are_those_of_corrupt(counts):
+    config = RunConfig(CELoss(), noise="pairflip", eta=0.4, counts=counts, noise_seed=3)
+    y = balanced()
+    expected = noise.corrupt(y.train_labels.numpy(), noise.pairflip(10, 0.4), 3, counts)
+    assert training.noisy_labels(config, y).sha256 == expected.sha256
+
+
+def test_asymmetric_digits_flip_as_mnists_do():
+    config = RunConfig(CELoss(), noise="asymmetric", eta=0.4)
+    assert np.array_equal(training.transition_matrix(config), noise.asymmetric("mnist", 0.4))
+    noisy = training.noisy_labels(config, data.load("digits"))
+    flips = np.unique(np.stack([noisy.clean, noisy.labels], 1)[noisy.mask], axis=0)
+    assert dict(flips.tolist()) == MNIST_FLIPS and len(flips) == 5
+
+
+def test_each_kind_of_noise_is_its_matrix():
+    def matrix(**changes):
+        return training.transition_matrix(RunConfig(CELoss(), eta=0.3, **changes))
+
+    assert np.array_equal(matrix(), noise.symmetric(10, 0.3))
+    assert np.array_equal(
+        matrix(dataset="cifar100-npz", noise="pairflip"), noise.pairflip(100, 0.3)
+    )
+    superclass = matrix(dataset="cifar100", noise="asymmetric-superclass")
+    assert np.array_equal(superclass, noise.asymmetric("cifar100", 0.3, "superclass"))
+    blocks = matrix(dataset="cifar100", noise="asymmetric")
+    assert np.array_equal(blocks, noise.asymmetric("cifar100", 0.3))
+
+
+def test_train_size_takes_the_first_images(monkeypatch):
+    config = replace(SHORT, epochs=1, train_size=300)
+    digits = data.load("digits")
+    first = replace(
+        digits, train_images=digits.train_images[:300], train_labels=digits.train_labels[:300]
+    )
+    found = results(train(config))
+    monkeypatch.setattr(training, "load_once", lambda name: first)
+    expected = results(train(replace(config, train_size=0)))
+    assert found.pop("config") != expected.pop("config") and found == expected
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"train_size must be at most 1437 .* got 1438"):
+        train(replace(config, train_size=1438))
+
+
+def test_nlnl_as_the_authors_have_it_weights_classes_by_their_counts():
+    given = torch.tensor([0] * 6 + [1] * 3 + [2] * 2)
+
+    def weight(compat):
+        config = RunConfig(losses.NLNLLoss(seed=5, compat=compat))
+        criterion = training._criterion(config, given, 4)
+        assert criterion.seed == 5 and criterion.compat == compat
+        return criterion.weight
+
+    assert weight("official").tolist() == [1.0, 2.0, 3.0, 6.0]
+    assert weight("formula") is None
+    run = training._Run(RunConfig(losses.NLNLLoss(compat="official"), eta=0.0), torch.device("cpu"))
+    counts = np.bincount(data.load("digits").train_labels)
+    np.testing.assert_allclose(run.criterion.weight, counts.max() / counts, rtol=1e-6)
+
+
+# --- what is measured -----------------------------------------------------------------------
 
 
 def test_accuracy_against_a_count():
@@ -116,28 +381,493 @@ def test_accuracy_against_a_count():
     assert training.accuracy(network, digits, batch_size=100) == 100 * right / 360
 
 
-def test_a_config_is_frozen_and_names_what_is_wrong():
+def test_training_curves_against_direct_counts(monkeypatch):
+    config = RunConfig(CELoss(), epochs=2, batch_size=20, train_size=50)
+    digits = data.load("digits")
+    noisy = training.noisy_labels(config, digits)
+    rows, step = [], training._Run.train_step
+
+    def watched(self, index, images, *rest):
+        network = copy.deepcopy(self.network).train()
+        with torch.no_grad():
+            logits = network(images)
+        for i, z in zip(index.tolist(), logits, strict=True):
+            loss = z.logsumexp(0) - z[noisy.labels[i]]
+            rows.append((self.epoch, i, loss.item(), z.argmax().item() == noisy.labels[i]))
+        step(self, index, images, *rest)
+
+    monkeypatch.setattr(training._Run, "train_step", watched)
+    history = train(config)
+    for epoch in (0, 1):
+        mine = [row for row in rows if row[0] == epoch]
+        assert sorted(i for _, i, _, _ in mine) == list(range(50))
+        hits = {i for _, i, _, hit in mine if hit}
+        wrong = {i for i in range(50) if noisy.labels[i] != digits.train_labels[i]}
+        assert history.train_loss[epoch] == pytest.approx(sum(r[2] for r in mine) / 50, rel=1e-5)
+        assert history.fitted[epoch] == pytest.approx(100 * len(hits) / 50)
+        assert history.memorised[epoch] == pytest.approx(100 * len(hits & wrong) / len(wrong))
+    assert history.noise_rate == len(wrong) / 50 and history.labels_sha256 == noisy.sha256
+
+
+def test_test_curves_against_direct_counts(tmp_path):
+    config = replace(SHORT, noise="asymmetric", eta=0.4, epochs=3)
+    history = train(config, weights=tmp_path / "weights.pt")
+    digits = data.load("digits")
+    network = models.build("digits_cnn", 10, seed=1)
+    network.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    predicted = training.predict(network, digits, digits.test_images, batch_size=77).tolist()
+    clean = digits.test_labels.tolist()
+    T = noise.asymmetric("mnist", 0.4)
+    seen = noise.corrupt(clean, T, config.noise_seed + 2**31).labels
+    right = [p == y for p, y in zip(predicted, clean, strict=True)]
+    agrees = [p == y for p, y in zip(predicted, seen, strict=True)]
+    assert history.last == history.test_accuracy[-1] == pytest.approx(100 * sum(right) / 360)
+    assert training.accuracy(network, digits) == history.last
+    for curve, hits in ((history.half_accuracy, right), (history.half_agreement, agrees)):
+        assert curve[-1] == pytest.approx([100 * sum(hits[h::2]) / 180 for h in (0, 1)])
+
+
+def as_it_comes(**changes):
+    """A configuration whose labels are noisy as they come."""
+    return RunConfig(CELoss(), dataset="webvision-mini", noise="none", eta=0.0, **changes)
+
+
+def test_the_noisy_validation_epoch_is_chosen_on_the_other_half():
+    history = History(
+        SHORT,
+        train_loss=[0.0] * 3,
+        test_accuracy=[15.0, 40.0, 30.0],
+        noise_rate=0.6,
+        seconds=0.0,
+        half_agreement=[[50.0, 60.0], [70.0, 40.0], [60.0, 50.0]],
+        half_accuracy=[[10.0, 20.0], [30.0, 50.0], [33.0, 27.0]],
+    )
+    # The even half prefers epoch 2, where the odd half has 50; the odd half epoch 1: 10.
+    assert history.noisy_validation == (50 + 10) / 2
+    assert (history.last, history.best) == (30, 40)
+    assert math.isnan(replace(history, config=as_it_comes()).noisy_validation)
+    none = History(SHORT, [], [], 0.6, 0.0, status="the training loss of epoch 1 is nan")
+    assert all(math.isnan(x) for x in (none.last, none.best, none.noisy_validation))
+
+
+def test_validation_labels_share_no_draw_with_training_labels():
+    digits = data.load("digits")
+    same = replace(digits, test_images=digits.train_images, test_labels=digits.train_labels)
+    labels = torch.tensor(training.noisy_labels(SHORT, same).labels)
+    copies = training._noisy_copy(SHORT, same)
+    flipped, flipped_too = labels != same.train_labels, copies != same.train_labels
+    n, both = len(labels), 0.6 * 0.6
+    four_sd = 4 * math.sqrt(both * (1 - both) / n)
+    assert abs((flipped & flipped_too).double().mean().item() - both) < four_sd
+    assert (labels == copies)[flipped & flipped_too].double().mean() < 0.2  # 1/9, not 1
+    assert torch.equal(training._noisy_copy(replace(SHORT, init_seed=9), same), copies)
+    assert not torch.equal(training._noisy_copy(replace(SHORT, noise_seed=9), same), copies)
+
+
+def test_an_epochs_time_is_estimated():
+    assert 0 < training.seconds_per_epoch(SHORT, steps=2) < 60
+
+
+# --- a loss that is not finite --------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_ends_the_run():
+    with pytest.warns(RuntimeWarning, match=r"CELoss\(\): the training loss of epoch 1 is nan"):
+        history = train(replace(SHORT, lr=1e30))
+    assert history.status == "the training loss of epoch 1 is nan"
+    assert history.test_accuracy == history.train_loss == [] and math.isnan(history.last)
+
+
+def test_the_epochs_before_are_kept_and_a_resumed_run_stays_ended(tmp_path, monkeypatch):
+    config, step = replace(SHORT, epochs=4), training._Run.train_step
+
+    def breaks(self, *args):
+        step(self, *args)
+        if self.epoch == 2:
+            self.totals[0] = math.inf
+
+    whole = train(config)
+    monkeypatch.setattr(training._Run, "train_step", breaks)
+    path = tmp_path / "run.ckpt"
+    with pytest.warns(RuntimeWarning, match="epoch 3"):
+        history = train(config, checkpoint=path)
+    assert history.status == "the training loss of epoch 3 is inf" and math.isnan(history.last)
+    for name in CURVES:
+        assert getattr(history, name) == getattr(whole, name)[:2]
+    monkeypatch.setattr(training._Run, "train_step", None)
+    assert results(train(config, checkpoint=path)) == results(history)
+
+
+# --- checkpoints ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"loss": "NLNLLoss(seed=3, compat='official')"},
+        {"precision": "float16"},
+        {"augment": False, "momentum": 0.0},
+    ],
+    ids=["CE", "NLNL", "float16", "no momentum"],
+)
+def test_a_run_stopped_after_every_step_ends_bit_identical(tmp_path, changes):
+    config = replace(SHORT, train_size=250, batch_size=40, lr=0.1, **changes)  # 7 steps, one short
+    whole = train(config, weights=tmp_path / "whole.pt")
+    stops = 0
+    while True:
+        try:
+            history = train(
+                config,
+                checkpoint=tmp_path / "run.ckpt",
+                weights=tmp_path / "weights.pt",
+                should_stop=lambda: True,
+            )
+            break
+        except Stopped as stopped:
+            assert str(stopped) == f"stopped in epoch {stops // 7 + 1} of 2"
+            assert not (tmp_path / "weights.pt").exists()
+            stops += 1
+    assert stops == 14
+    assert results(history) == results(whole)
+    one, other = (
+        torch.load(tmp_path / name, weights_only=True) for name in ("whole.pt", "weights.pt")
+    )
+    assert equal(one, other) and "1.running_mean" in one and one["1.num_batches_tracked"] == 14
+    assert sorted(os.listdir(tmp_path)) == ["run.ckpt", "weights.pt", "whole.pt"]
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
+    path = tmp_path / "run.ckpt"
+    history = train(SHORT, checkpoint=path)
+    monkeypatch.setattr(training._Run, "train_step", None)
+    again = train(SHORT, checkpoint=path, weights=tmp_path / "weights.pt")
+    assert results(again) == results(history) and (tmp_path / "weights.pt").exists()
+
+
+def test_a_checkpoint_is_never_much_older_than_its_interval(tmp_path, monkeypatch, clock):
+    """Also where epochs are shorter than the interval."""
+    saved, write = [], training._write
+    monkeypatch.setattr(training, "_write", lambda *args: (saved.append(clock.now), write(*args)))
+
+    def second():
+        clock.now += 1
+        return False
+
+    config = replace(SHORT, train_size=30, batch_size=10, epochs=25)  # three steps each
+    history = train(config, checkpoint=tmp_path / "run.ckpt", should_stop=second)
+    assert saved == [21, 42, 63, 75]
+    assert history.seconds == history.cpu_seconds == 75
+
+
+def test_interruptions_are_not_counted_as_time(tmp_path, clock):
+    path = tmp_path / "run.ckpt"
+
+    def later(stop):
+        def ask():
+            clock.now += 1
+            return stop
+
+        return ask
+
+    with pytest.raises(Stopped):
+        train(SHORT, checkpoint=path, should_stop=later(True))
+    clock.now += 1000
+    assert train(SHORT, checkpoint=path, should_stop=later(False)).seconds == 12
+
+
+def stopped_checkpoint(path, config=SHORT):
+    with pytest.raises(Stopped):
+        train(config, checkpoint=path, should_stop=lambda: True)
+    return path.read_bytes()
+
+
+BAD = {
+    "empty": lambda good: b"",
+    "truncated": lambda good: good[: len(good) // 2],
+    "another": lambda good: b"no checkpoint",
+}
+
+
+@pytest.mark.parametrize("case", [*BAD, "foreign", "older", "weights"])
+def test_a_checkpoint_that_cannot_be_used_is_set_aside_and_named(tmp_path, case):
+    path = tmp_path / "run.ckpt"
+    if case == "foreign":
+        content = stopped_checkpoint(path, replace(SHORT, init_seed=9))
+    elif case == "older":
+        state = torch.load(io.BytesIO(stopped_checkpoint(path)), weights_only=True)
+        del state["plain"]["memorised"]
+        torch.save(state, path)
+        content = path.read_bytes()
+    elif case == "weights":
+        torch.save(models.build("digits_cnn", 10, 0).state_dict(), path)
+        content = path.read_bytes()
+    else:
+        content = BAD[case](stopped_checkpoint(path))
+        path.write_bytes(content)
+    message = re.escape(f"{path}: this checkpoint cannot be used (") + ".*renamed to run.ckpt.bad"
+    with pytest.warns(RuntimeWarning, match=f"(?s){message}"):
+        history = train(SHORT, checkpoint=path)
+    assert (tmp_path / "run.ckpt.bad").read_bytes() == content
+    assert results(history) == results(train(SHORT))
+
+
+def no_space(*args, **options):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("fails", ["torch.save", "os.replace", "disk"])
+def test_a_full_disk_costs_a_warning_not_the_run(tmp_path, monkeypatch, every_step, fails):
+    folder = tmp_path / "checkpoints"
+    path = folder / "run.ckpt"
+    before = stopped_checkpoint(path)
+    if fails == "disk":
+        if not os.path.exists("/dev/full"):
+            pytest.skip("needs /dev/full, a device without space")
+
+        def onto_the_full_device(path, mode):
+            return open("/dev/full", mode)
+
+        monkeypatch.setattr(training, "open", onto_the_full_device, raising=False)
+    else:
+        module, name = fails.split(".")
+        monkeypatch.setattr(getattr(training, module), name, no_space)
+    message = re.escape(f"{path}: no checkpoint written (") + ".*No space left on device"
+    with pytest.warns(RuntimeWarning, match=message):
+        history = train(SHORT, checkpoint=path)
+    monkeypatch.undo()
+    assert results(history) == results(train(SHORT))
+    assert os.listdir(folder) == ["run.ckpt"] and path.read_bytes() == before
+
+
+def trained_elsewhere(config, path):
+    torch.set_num_threads(1)
+    training.CHECKPOINT_SECONDS = -1.0  # after every step
+    train(config, checkpoint=path)
+
+
+def killed_repeatedly(tmp_path, kills, seed):
+    """Kill a run again and again at random moments, then finish it here."""
+    loss = "NLNLLoss(seed=3, compat='official')"
+    config = RunConfig(loss, train_size=200, batch_size=20, epochs=6 + 8 * kills)
+    path, moments = tmp_path / "run.ckpt", random.Random(seed)
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["alfs_utils.training", "sklearn.datasets"])  # import once
+
+    def age():
+        return path.stat().st_mtime_ns if path.exists() else 0
+
+    positions = [(0, 0)]
+    for _ in range(kills):
+        before, limit = age(), time.monotonic() + 120
+        child = processes.Process(target=trained_elsewhere, args=(config, path))
+        child.start()
+        try:
+            while age() == before:
+                assert child.is_alive() and time.monotonic() < limit
+                time.sleep(0.002)
+            time.sleep(moments.uniform(0, 0.2))
+        finally:
+            child.kill()
+            child.join()
+        assert child.exitcode == -9, "it ended before it was killed"
+        plain = torch.load(path, weights_only=True)["plain"]
+        positions.append((plain["epoch"], plain["step"]))
+    assert positions == sorted(set(positions)), "a later life did not go on from the earlier one"
+    history = train(config, checkpoint=path, weights=tmp_path / "weights.pt")
+    whole = train(config, weights=tmp_path / "whole.pt")
+    assert results(history) == results(whole)
+    one, other = (
+        torch.load(tmp_path / name, weights_only=True) for name in ("whole.pt", "weights.pt")
+    )
+    assert equal(one, other)
+
+
+def test_a_run_killed_twice_ends_bit_identical(tmp_path):
+    killed_repeatedly(tmp_path, kills=2, seed=random.randrange(1000))
+
+
+@pytest.mark.slow
+def test_a_run_killed_twenty_times_ends_bit_identical(tmp_path):
+    killed_repeatedly(tmp_path, kills=20, seed=random.randrange(1000))
+
+
+# --- the configuration ----------------------------------------------------------------------
+
+WRONG = {
+    "loss": [None, "AGCELos(a=4, q=0.2)", "AGCELoss(a=-1, q=0.2)", "__import__('os')"],
+    "dataset": ["mnits", None],
+    "model": ["resnet"],
+    "noise": ["symetric", "asymmetric-superclass", "none"],
+    "eta": [1.5, -0.1, math.nan, "0.4", None, True],
+    "augment": [1, "no"],
+    "epochs": [0, 2.0, True, "3"],
+    "batch_size": [0, 128.0],
+    "lr": [0.0, -1.0, math.nan, "fast"],
+    "momentum": [-0.1, math.nan, None],
+    "weight_decay": [-1e-3, math.nan],
+    "clip_norm": [0.0, -5.0, math.nan],
+    "counts": ["exactly", "official"],
+    "precision": ["fp16"],
+    "train_size": [-1, 0.5],
+    "nesterov": [1, None],
+    "schedule": ["step", None],
+    **{seed: [-1, 0.5, True] for seed in SEEDS},
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n in WRONG for v in WRONG[n]])
+def test_a_wrong_field_is_named_with_its_value(name, value):
+    with pytest.raises(ValueError, match=rf"^{name} must .* got {re.escape(repr(value))}"):
+        replace(SHORT, **{name: value})
+
+
+def test_every_field_has_a_wrong_value():
+    assert set(WRONG) == set(asdict(SHORT))
+
+
+def test_a_config_is_frozen_and_its_loss_canonical():
     assert RunConfig(AGCELoss(a=4, q=0.2)) == RunConfig("AGCELoss(a=4.0, q=0.2)")
+    assert RunConfig(CELoss(), lr=1, eta=np.float64(0.5)) == RunConfig(CELoss(), lr=1.0, eta=0.5)
+    with pytest.raises(ValueError, match=r"loss must .* got CrossEntropyLoss\(\)"):
+        RunConfig(nn.CrossEntropyLoss())
     with pytest.raises(FrozenInstanceError):
         SHORT.eta = 0.1
-    wrong = {
-        "eta": 1.5,
-        "noise": "symetric",
-        "epochs": 0,
-        "batch_size": 0,
-        "lr": 0,
-        "clip_norm": -1,
-    }
-    for name, value in wrong.items():
-        with pytest.raises(ValueError, match=rf"{name} must .* got '?{value}'?"):
-            replace(SHORT, **{name: value})
-    with pytest.raises(ValueError, match="AGCE"):
-        RunConfig("AGCELos(a=4, q=0.2)")
-    for name, value in {"dataset": "mnits", "model": "resnet"}.items():
-        with pytest.raises(ValueError, match=f"name must be one of .* got '{value}'"):
-            train(replace(SHORT, **{name: value}))
+    with pytest.raises(ValueError, match=r"counts must .*'official' with 'mnist', 'pairflip'"):
+        paper_run("mnist", CELoss(), "pairflip", 0.4)
+    with pytest.raises(ValueError, match=r"momentum must .* with nesterov, got 0\.0"):
+        replace(SHORT, nesterov=True, momentum=0)
+    with pytest.raises(ValueError, match=r"noise must be 'none' for 'webvision-mini', got 'pair"):
+        replace(as_it_comes(), noise="pairflip")
 
 
-def test_a_loss_that_is_not_finite_stops_the_run():
-    with pytest.raises(FloatingPointError, match="epoch 1"):
-        train(replace(SHORT, lr=1e30))
+@pytest.mark.parametrize("size", [1, 2, 359])
+def test_a_last_batch_of_one_image_is_refused_before_training(monkeypatch, size):
+    monkeypatch.setattr(training._Run, "train_step", None)
+    with pytest.raises(ValueError, match=f"batch_size must .* got {size} for 1437 images"):
+        train(replace(SHORT, batch_size=size))
+
+
+# --- what it shows, and how it is fast ------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_bar_is_silent_unless_someone_looks(capsys, monkeypatch):
+    history = train(SHORT)
+    train(SHORT, progress=False)
+    assert capsys.readouterr() == ("", "")
+    train(SHORT, progress=True)
+    shown = capsys.readouterr().err
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    train(SHORT)
+    for text in (shown, terminal.getvalue()):
+        assert "CELoss()" in text and "2/2" in text and "epoch" in text
+        assert f"loss={history.train_loss[-1]:.4f}" in text
+        assert f"test={history.last:.2f}" in text
+    quiet = Terminal()
+    monkeypatch.setattr(sys, "stderr", quiet)
+    train(SHORT, progress=False)
+    assert quiet.getvalue() == ""
+
+
+WAITS = ("item", "tolist", "numpy", "cpu", "__bool__", "__int__", "__float__", "__index__")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"loss": "AGCELoss(a=4.0, q=0.2)"},
+        {"loss": "NCELoss() + RCELoss()"},
+        {"loss": "GCELoss(q=0.7)"},
+        {"loss": "NLNLLoss(compat='official')"},
+        {"precision": "float16"},
+    ],
+    ids=str,
+)
+def test_a_step_does_not_wait_for_the_device(monkeypatch, changes):
+    run = training._Run(replace(SHORT, **changes), torch.device("cpu"))
+    places = [slice(0, 64), slice(64, 128)]
+    batches = run.dataset.train_batches(torch.arange(128), places, run.augmentation)
+    run.network.train()
+    run.train_step(*next(batches))  # constants are made once
+
+    def waits(*args, **options):
+        raise AssertionError("the host waits for the device")
+
+    for name in WAITS:
+        monkeypatch.setattr(torch.Tensor, name, waits)
+    with pytest.raises(AssertionError, match="waits"):
+        bool(run.totals[0] > 0)
+    run.train_step(*next(batches))
+    with pytest.raises(StopIteration):
+        next(batches)
+
+
+@pytest.fixture
+def fresh_allocator():
+    _allocator.keep_pages.cache_clear()
+    yield
+    _allocator.keep_pages.cache_clear()
+
+
+def test_the_allocator_is_left_alone_where_it_is_another(monkeypatch, fresh_allocator):
+    libraries = []
+
+    def musl(name):
+        libraries.append(name)
+        return types.SimpleNamespace(mallopt=lambda *_: pytest.fail("musl has no such setting"))
+
+    monkeypatch.setattr(_allocator.ctypes, "CDLL", musl)
+    for platform in ("darwin", "win32"):
+        monkeypatch.setattr(sys, "platform", platform)
+        assert _allocator.keep_pages() is False
+        _allocator.keep_pages.cache_clear()
+    assert not libraries
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert _allocator.keep_pages() is False and libraries == [None]
+
+
+FAULTS = """
+import ctypes, resource
+from alfs_utils._allocator import keep_pages
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        block = libc.malloc(64 << 20)
+        libc.memset(block, 1, 64 << 20)
+        libc.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+before = faults()
+applied = keep_pages()
+faults()
+print(applied, before, faults())
+"""
+
+
+def test_freed_pages_stay_in_the_process():
+    command = [sys.executable, "-c", FAULTS]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    applied, before, after = run.stdout.split()
+    if applied == "False":
+        pytest.skip("this C library is not glibc: its allocator is left alone")
+    assert int(before) >= 5 * 32 and int(after) <= int(before) / 20
+
+
+def test_training_on_the_cpu_asks_for_it(monkeypatch):
+    asked = []
+    monkeypatch.setattr(_allocator, "keep_pages", lambda: asked.append(True))
+    training._Run(SHORT, torch.device("cpu"))
+    assert asked == [True]

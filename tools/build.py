@@ -182,9 +182,18 @@ def build_site(notebooks: Path) -> int:
         forget_site()  # Sphinx warns about a page only when it reads it: the next build must, too
         print(f"the site was not built cleanly (status {status}): see above", file=sys.stderr)
         return status
+    write_ledger(BUILD / "html" / "ledger.csv")
     print(f"site built in {time.perf_counter() - start:.1f} s")
     print(BUILD / "html" / "index.html")
     return 0
+
+
+def write_ledger(path: Path) -> None:
+    """Write the table of all runs, to which the pages of the tables link."""
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from alfs_utils import records
+
+    records.to_csv(records.load(ROOT / "results"), path)
 
 
 def stage(notebooks: Path) -> None:

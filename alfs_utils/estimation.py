@@ -1,0 +1,149 @@
+"""How sure can one be of a noise model that was counted on a few trusted labels?
+
+Everything starts from a count matrix N, (k, k) integers: N[i, j] samples whose true class is i were
+given the label j. Given its true class, each label is taken to be drawn independently from row i of
+the transition matrix T (class-conditional noise; the trusted samples are a random choice).
+
+Intervals are exact (Clopper and Pearson, Biometrika 1934): they cover the truth with at least the
+stated probability, for every T and every number of samples. For the ratio of two entries of a row,
+T[i, i] / T[i, j]: among the N[i, i] + N[i, j] samples that got one of the two labels, N[i, i] is
+binomial with p = T[i, i] / (T[i, i] + T[i, j]), whatever the other entries; an interval of p is one
+of p / (1 - p). For the clean level, the smallest of many ratios:
+
+- low is the smallest lower end. It needs no correction for the many ratios: it is wrong only if the
+  lower end of the one ratio that *is* the smallest is too high.
+- high is the smallest upper end, each at a tail divided by the number of ratios (Bonferroni), since
+  any one of them can be too low.
+
+Needs SciPy.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from alfs_utils import noise
+
+__all__ = [
+    "Interval",
+    "class_clean_level_intervals",
+    "clean_level_interval",
+    "count_matrix",
+    "transition_intervals",
+]
+
+
+class Interval(NamedTuple):
+    """An estimate and its confidence interval, numbers or arrays; NaN: nothing to estimate from."""
+
+    low: float | np.ndarray
+    estimate: float | np.ndarray
+    high: float | np.ndarray
+
+
+def count_matrix(clean, noisy, num_classes: int | None = None) -> np.ndarray:
+    """Count how often class i was called j; arguments as in `noise.transition_matrix`.
+
+    >>> count_matrix([0, 0, 0, 1, 1], [0, 0, 1, 1, 1])
+    array([[2, 1],
+           [0, 2]])
+    """
+    return noise._count(clean, noisy, num_classes)
+
+
+def transition_intervals(counts, level: float = 0.95) -> Interval:
+    """Transition matrix with an interval for each entry on its own.
+
+    Parameters
+    ----------
+    counts : (k, k) array_like of integers, k >= 2
+    level : float
+        Confidence in (0, 1), half of the rest in each tail.
+
+    Returns
+    -------
+    Interval of (k, k) float64. A class without samples has [0, 1] and the estimate NaN.
+
+    Examples
+    --------
+    >>> transition_intervals([[8, 2], [0, 10]]).low.round(2)
+    array([[0.44, 0.03],
+           [0.  , 0.69]])
+    """
+    counts, tail = _counts(counts), _tail(level)
+    size = np.broadcast_to(counts.sum(axis=1, keepdims=True), counts.shape)
+    estimate = np.divide(counts, size, out=np.full(size.shape, np.nan), where=size > 0)
+    return Interval(_lower(counts, size, tail), estimate, 1 - _lower(size - counts, size, tail))
+
+
+def class_clean_level_intervals(counts, level: float = 0.95) -> Interval:
+    """Clean level T[i, i] / max_{j != i} T[i, j] of each class, each interval on its own.
+
+    Parameters as in `transition_intervals`. Returns an Interval of (k,) float64; a class without
+    samples has [0, inf] and the estimate NaN.
+
+    >>> [x.round(2).tolist() for x in class_clean_level_intervals([[60, 20], [0, 80]])]
+    [[1.78, 21.19], [3.0, inf], [5.25, inf]]
+    """
+    counts, tail = _counts(counts), _tail(level)
+    rivals = len(counts) - 1
+    low, high = _ratios(counts, tail, tail / rivals)
+    own, rival = np.diag(counts), (counts - np.diag(np.diag(counts))).max(axis=1)
+    estimate = np.where(own + rival > 0, np.inf, np.nan)
+    np.divide(own, rival, out=estimate, where=rival > 0)
+    return Interval(low.min(axis=1), estimate, high.min(axis=1))
+
+
+def clean_level_interval(counts, level: float = 0.95) -> Interval:
+    """Clean level c, the smallest of all classes; see `noise.clean_level`.
+
+    Parameters as in `transition_intervals`. Returns an Interval of floats.
+
+    >>> [round(x, 2) for x in clean_level_interval([[60, 20], [0, 80]])]
+    [1.78, 3.0, 5.7]
+    """
+    counts, tail = _counts(counts), _tail(level)
+    k = len(counts)
+    low, high = _ratios(counts, tail, tail / (k * (k - 1)))
+    estimate = class_clean_level_intervals(counts, level).estimate.min()  # NaN stays NaN
+    return Interval(float(low.min()), float(estimate), float(high.min()))
+
+
+def _ratios(counts, low_tail, high_tail):
+    """Lower and upper ends of T[i, i] / T[i, j], (k, k) each, inf on the diagonal."""
+    own = np.broadcast_to(np.diag(counts)[:, None], counts.shape)
+    low = _odds(_lower(own, own + counts, low_tail))
+    high = _odds(1 - _lower(counts, own + counts, high_tail))
+    for ends in (low, high):
+        np.fill_diagonal(ends, np.inf)
+    return low, high
+
+
+def _odds(p):
+    return np.divide(p, 1 - p, out=np.full(p.shape, np.inf), where=p < 1)
+
+
+def _lower(successes, trials, tail):
+    """Clopper-Pearson's lower end: the p with P(X >= successes) = tail, 0 for no successes."""
+    from scipy.stats import beta
+
+    with np.errstate(invalid="ignore"):
+        return np.where(successes > 0, beta.ppf(tail, successes, trials - successes + 1), 0.0)
+
+
+def _counts(counts):
+    counts = np.asarray(counts)
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or len(counts) < 2:
+        raise ValueError(f"counts: expected shape (k, k) with k >= 2, got {counts.shape}")
+    if not np.issubdtype(counts.dtype, np.integer):
+        raise TypeError(f"counts: expected integers, got {counts.dtype}: {counts[0]}")
+    if counts.min() < 0:
+        i, j = np.argwhere(counts < 0)[0]
+        raise ValueError(f"counts: expected numbers >= 0, got {counts[i, j]} at [{i}, {j}]")
+    return counts
+
+
+def _tail(level):
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a number in (0, 1), got {level!r}")
+    return (1 - level) / 2

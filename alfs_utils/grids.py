@@ -1,0 +1,168 @@
+"""The runs behind the paper's Figures 3 and 5 and its tuning advice: grids beside the tables.
+
+Figure 3 varies the parameter a, and with it two things at once: c r, how asymmetric the loss is on
+the noise, and how hard it pulls, -l'(u). `matched` takes them apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+
+from alfs_utils import data, paper
+from alfs_utils.asymmetry import admissible
+from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, Loss
+from alfs_utils.training import RunConfig, paper_run
+
+__all__ = ["FIGURE_3", "Panel", "answers", "figure_3", "figure_5", "matched", "tuning"]
+
+ROBUST = 5.0  # a run is robust if it ends within so many points of its best epoch (chapter 0)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel of Figure 3: a family of losses with its exponent held fixed.
+
+    Attributes
+    ----------
+    family : AGCELoss, AULLoss or AELLoss
+    values : tuple of float
+        The parameter a, ascending.
+    fixed : tuple of (str, float)
+        Name and value of the exponent; empty for AEL.
+    """
+
+    family: type
+    values: tuple[float, ...]
+    fixed: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Such as "AGCE, q = 0.5"."""
+        family = self.family.__name__.removesuffix("Loss")
+        return ", ".join([family, *(f"{name} = {value:g}" for name, value in self.fixed)])
+
+    @property
+    def losses(self) -> list[Loss]:
+        """One loss for each value of a."""
+        return [self.family(a=a, **dict(self.fixed)) for a in self.values]
+
+    def control(self, k: int = 10) -> Loss:
+        """The loss of the largest a, scaled to pull like that of the smallest where u = 1/k."""
+        return matched(self.losses[-1], self.losses[0], k)
+
+    def threshold(self, weights) -> float | Fraction:
+        """The a from which on c r >= 1, with r as printed in Definition 3.
+
+        For a convex family the loss is asymmetric from there on. A concave one is asymmetric for
+        every a, and has no spurious local minimum from there on (chapter 7); its printed ratio is
+        that of the convex loss whose exponent lies as far on the other side of 1.
+
+        Parameters
+        ----------
+        weights : (k,) or (k, k) array_like
+            A row of the transition matrix, or all; Fractions give a Fraction where one exists.
+        """
+        convex = {"q": lambda q: min(q, 2 - q), "p": lambda p: max(p, 2 - p)}
+        fixed = {name: convex[name](value) for name, value in self.fixed}
+        return admissible(self.family, weights, **fixed).threshold
+
+
+# The paper's text names the families, q = 1.5 and 0.5, p = 2, "p < 1" and a = 0.3; the other
+# values are ours. Each panel has them on both sides of its threshold at symmetric noise 0.8.
+FIGURE_3 = (
+    Panel(AGCELoss, (0.1, 0.3, 1.0, 3.0), (("q", 0.5),)),
+    Panel(AGCELoss, (0.1, 0.3, 1.0, 3.0), (("q", 1.5),)),
+    Panel(AULLoss, (1.1, 1.5, 2.0, 4.0), (("p", 0.5),)),
+    Panel(AULLoss, (1.1, 1.5, 2.0, 4.0), (("p", 2.0),)),
+    Panel(AELLoss, (0.5, 1.0, 1.5, 3.0)),
+)
+
+
+def matched(loss: Loss, reference: Loss, k: int) -> Loss:
+    """`loss` times the factor that gives it the slope of `reference` at u = 1/k.
+
+    That is where a fresh network of k classes stands, so the two start with gradients of the same
+    size, and c r, which no factor changes, is all that tells them apart.
+    """
+    return float(reference.slope(1 / k) / loss.slope(1 / k)) * loss
+
+
+def figure_3(dataset: str = "cifar10", seeds: Sequence[int] = (0,)) -> list[RunConfig]:
+    """Symmetric noise 0.8, the recipe of the tables: each panel's losses, then all controls."""
+    k = len(data.CLASS_COUNTS[data.base_name(dataset)])
+    losses = [loss for panel in FIGURE_3 for loss in panel.losses]
+    losses += [panel.control(k) for panel in FIGURE_3]
+    return [paper_run(dataset, loss, "symmetric", 0.8, seed) for seed in seeds for loss in losses]
+
+
+def figure_5(seeds: Sequence[int] = (0,)) -> list[RunConfig]:
+    """GCE, then AGCE, on MNIST with symmetric noise 0, 0.2, ..., 0.8: cells of Table 1."""
+    return [
+        paper_run("mnist", paper.paper_loss(name, "mnist"), "symmetric", eta, seed)
+        for seed in seeds
+        for name in ("GCE", "AGCE")
+        for eta in (0.0, 0.2, 0.4, 0.6, 0.8)
+    ]
+
+
+def tuning(dataset: str, seeds: Sequence[int] = (0,)) -> list[RunConfig]:
+    """AGCE, AUL and AEL with the settings for MNIST and for CIFAR-10, symmetric noise 0.8.
+
+    Half of the runs are cells of Table 1; the other half train each data set with the settings that
+    the paper chose for the other one.
+    """
+    return [
+        paper_run(dataset, paper.paper_loss(name, other), "symmetric", 0.8, seed)
+        for seed in seeds
+        for name in ("AGCE", "AUL", "AEL")
+        for other in ("mnist", "cifar10")
+    ]
+
+
+def answers(drops: Mapping[str, float]) -> list[tuple[str, str, bool | None]]:
+    """What Section 4.1 says of Figure 3, held against runs; the readings were fixed before any run.
+
+    Parameters
+    ----------
+    drops : mapping of str to float
+        For each loss, as a string, the points between its best and its last epoch.
+
+    Returns
+    -------
+    list of (quotation, reading, answer)
+        The answer is None where a run is missing that it needs.
+    """
+    half, concave, below_one, two, ael = ([drops.get(str(x)) for x in p.losses] for p in FIGURE_3)
+    below, above = half[:1], half[1:2]  # a = 0.1 < 16/65 < a = 0.3
+    cases = (
+        ("when q = 1.5, all the curves remain robust", "all four", concave, _robust),
+        (
+            "the AGCE whose asymmetry ratio is smaller than 16/65 exhibits significant overfitting",
+            "q = 0.5, a = 0.1 is not robust (a, not the ratio, is below 16/65)",
+            below,
+            lambda found: not _robust(found),
+        ),
+        (
+            "the curve is not robust on a = 0.3 > 16/65",
+            "q = 0.5, a = 0.3 is not robust",
+            above,
+            lambda found: not _robust(found),
+        ),
+        ("more and more robust as a increases gradually", "q = 0.5: the drop falls", half, _falls),
+        ("when p < 1, AUL always remains robust", "p = 0.5: all four", below_one, _robust),
+        ("when p = 2, AUL becomes more and more robust", "the drop falls", two, _falls),
+        ("which is similar to AEL", "the drop falls", ael, _falls),
+    )
+    return [
+        (quotation, reading, None if None in found else bool(rule(found)))
+        for quotation, reading, found, rule in cases
+    ]
+
+
+def _robust(drops):
+    return max(drops) <= ROBUST
+
+
+def _falls(drops):
+    return all(a >= b for a, b in pairwise(drops))

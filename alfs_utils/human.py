@@ -1,0 +1,336 @@
+"""CIFAR-10N and CIFAR-100N: the training labels of CIFAR-10 and CIFAR-100, given anew by people.
+
+Wei et al., "Learning with noisy labels revisited: a study using real-world human annotations",
+ICLR 2022; licence CC BY-NC 4.0 (no commercial use), so the files are never part of this project.
+They are looked for in the folder `ALFS_DATA_DIR` ("data" if it is not set):
+
+    CIFAR-10_human.pt, CIFAR-100_human.pt      as published, or
+    CIFAR-10_human.npz, CIFAR-100_human.npz    the same arrays without pickle, see `convert`
+
+    python -m alfs_utils.human convert         writes the .npz files
+    python -m alfs_utils.human counts FOLDER   writes how often each class was called what
+
+A .pt file is a pickle, which can run code when it is read: it is read only if its sha256 is that of
+the published file. Images must come in torchvision's order (data_batch_1 to 5); TensorFlow Datasets
+has another one.
+"""
+
+import argparse
+import hashlib
+import io
+import os
+import zlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+
+from alfs_utils import data, noise
+
+__all__ = ["CLASSES", "LICENCE", "NAMES", "HumanLabels", "convert", "load", "write_counts"]
+
+LICENCE = "CC BY-NC 4.0"
+SIZE = 50_000  # training images of either data set
+_URL = (
+    "https://github.com/UCSC-REAL/cifar-10-100n/raw/49df7d8a69e355470c77c1c2f2424916325a394b/data/"
+)
+
+# In the order of the labels.
+CLASSES = {
+    "cifar10": tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
+    "cifar100": tuple(
+        """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+        butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch
+        crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo
+        keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain
+        mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain
+        plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+        skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone
+        television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman
+        worm""".split()
+    ),
+}
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A published file: its name, its hash, that of its arrays, and the label sets in it."""
+
+    file: str
+    sha256: str
+    arrays_sha256: str  # of all arrays as uint8, one after the other, by name
+    sets: dict[str, str]  # our name -> the file's
+    clean: str = "clean_label"
+
+    @property
+    def arrays(self):
+        return sorted([self.clean, *self.sets.values()])
+
+
+_SOURCES = {
+    "cifar10": _Source(
+        "CIFAR-10_human.pt",
+        "873e69c39cb9b5e97fb6bae2d60bb59b38a5cbc31d2b868f7903dcb2b9dd2310",
+        "bc5f006d7899fe4e675ee9725486d62b58616397793965174261b616453aad11",
+        {
+            "cifar10n-aggregate": "aggre_label",
+            "cifar10n-random1": "random_label1",
+            "cifar10n-random2": "random_label2",
+            "cifar10n-random3": "random_label3",
+            "cifar10n-worst": "worse_label",
+        },
+    ),
+    "cifar100": _Source(
+        "CIFAR-100_human.pt",
+        "bd2d80409754d420292d622e15e25248ba21e37d27429efac49c8da723f44394",
+        "06872140a9a2cc6255a7b877008e2587e14b06843363ca45148ffc7fcf0c4234",
+        {"cifar100n": "noisy_label"},
+    ),
+}
+NAMES = tuple(name for source in _SOURCES.values() for name in source.sets)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class HumanLabels:
+    """Labels given by people beside the data set's own. Arrays are read-only.
+
+    Attributes
+    ----------
+    name : str
+        One of `NAMES`.
+    labels, clean : (50000,) int64
+        What people said, and the label that the data set comes with (not free of errors itself).
+    num_classes : int
+    licence : str
+    rate : float
+        Share of labels that differ.
+    T : (k, k) float64
+        The realised `noise.transition_matrix`, and `c` its clean level.
+    """
+
+    name: str
+    labels: np.ndarray
+    clean: np.ndarray
+    num_classes: int
+    licence: str = LICENCE
+
+    def __post_init__(self):
+        for array in (self.labels, self.clean):
+            array.setflags(write=False)
+
+    @cached_property
+    def rate(self) -> float:
+        return float((self.labels != self.clean).mean())
+
+    @cached_property
+    def T(self) -> np.ndarray:
+        return noise.transition_matrix(self.clean, self.labels, self.num_classes)
+
+    @cached_property
+    def c(self) -> float:
+        return noise.clean_level(self.T)
+
+    def __repr__(self):
+        return (
+            f"HumanLabels({self.name!r}, n={len(self.labels)}, k={self.num_classes}, "
+            f"rate={self.rate:.4f}, c={self.c:.4g}, licence={self.licence!r})"
+        )
+
+
+def load(name: str, clean=None) -> HumanLabels:
+    """Load one set of human labels from the folder `ALFS_DATA_DIR`.
+
+    Parameters
+    ----------
+    name : str
+        "cifar10n-random1", "-random2" or "-random3": one of the three labels that each image got;
+        "cifar10n-aggregate": their majority; "cifar10n-worst": a wrong one wherever there is one;
+        "cifar100n": the only label that each image got.
+    clean : (50000,) array_like of integers, optional
+        Training labels of the images that the result will be used with, in their order. Give it
+        wherever there are images: a label of another image is noise that nobody measured.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; for a file that is not the published one (by its sha256; a .pt file is
+        then not even opened); for labels that are missing, too few, not integers or out of range;
+        and where the file's clean labels differ from `clean`. It names the file, what was expected,
+        the first offenders and their number, and a command that mends it.
+    FileNotFoundError
+        With the command that downloads the file, and its licence.
+    """
+    dataset = next((d for d, source in _SOURCES.items() if name in source.sets), None)
+    if dataset is None:
+        raise ValueError(f"name={name!r}: expected one of {', '.join(NAMES)}")
+    source, k = _SOURCES[dataset], len(CLASSES[dataset])
+    path, arrays = _read(source)
+    _check_arrays(source, path, arrays, k)
+    published = _digest(source, arrays) == source.arrays_sha256
+    if clean is not None:
+        _check_order(source, path, arrays[source.clean], clean, published)
+    if not published:
+        raise ValueError(
+            f"{path}: expected the published arrays, sha256 {source.arrays_sha256}, got "
+            f"{_digest(source, arrays)}: other labels, or another order. {_mend(source)}"
+        )
+    labels, own = (arrays[key].astype(np.int64) for key in (source.sets[name], source.clean))
+    return HumanLabels(name, labels, own, k)
+
+
+def convert(dataset: str) -> Path:
+    """Write the arrays of a published file beside it as .npz, which `load` prefers.
+
+    `dataset` is "cifar10" or "cifar100". The arrays keep their names (clean_label, aggre_label,
+    ...), as (50000,) uint8; those of coarse labels are left out. Returns the path.
+    """
+    source = _SOURCES[dataset]
+    path = data.folder() / source.file
+    arrays = _read_published(source, path)
+    target = path.with_suffix(".npz")
+    np.savez_compressed(target, **{key: arrays[key].astype(np.uint8) for key in source.arrays})
+    return target
+
+
+def write_counts(folder: str | os.PathLike) -> list[Path]:
+    """Write one .csv per label set into `folder`: rows are true classes, columns given labels.
+
+    Also `cifar10n-random1-random2.csv`: only images that the first two people gave the same label.
+    Returns the paths.
+    """
+    first, second = load("cifar10n-random1"), load("cifar10n-random2")
+    same = first.labels == second.labels
+    pairs = {name: load(name) for name in NAMES}
+    counts = {name: _counts(human.clean, human) for name, human in pairs.items()}
+    counts["cifar10n-random1-random2"] = _counts(first.clean[same], first, same)
+    return [_write(Path(folder), name, count) for name, count in counts.items()]
+
+
+def _counts(clean, human, chosen=slice(None)):
+    k = human.num_classes
+    return np.bincount(clean * k + human.labels[chosen], minlength=k * k).reshape(k, k)
+
+
+def _write(folder, name, count):
+    dataset = "cifar100" if len(count) == 100 else "cifar10"
+    source, names = _SOURCES[dataset], CLASSES[dataset]
+    rows = [
+        f"# {name}: images of the row's class that were called what the column says",
+        f"# counted from {source.file}, sha256 {source.sha256}",
+        f"# Wei et al., ICLR 2022, https://github.com/UCSC-REAL/cifar-10-100n, {LICENCE}",
+        "# written by: python -m alfs_utils.human counts results/human",
+        ",".join(["class", *names]),
+        *(",".join([own, *map(str, row)]) for own, row in zip(names, count, strict=True)),
+    ]
+    path = folder / f"{name}.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+def _mend(source):
+    return (
+        f"Download it (licence {LICENCE}: no commercial use; cite Wei et al., ICLR 2022) with: "
+        f"curl -fL --create-dirs -o {data.folder() / source.file} {_URL}{source.file}"
+    )
+
+
+def _read(source):
+    """(path, arrays by name), from the .npz if there is one."""
+    path = (data.folder() / source.file).with_suffix(".npz")
+    if not path.exists():
+        path = path.with_suffix(".pt")
+        return path, _read_published(source, path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return path, {key: file[key] for key in file.files}
+    except (BadZipFile, EOFError, OSError, ValueError, zlib.error) as error:
+        raise ValueError(
+            f"{path}: expected an .npz file of labels, got {error!r}. Delete it. {_mend(source)}"
+        ) from error
+
+
+def _read_published(source, path):
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file. {_mend(source)}")
+    content = path.read_bytes()  # hashed and read from the same bytes
+    found = hashlib.sha256(content).hexdigest()
+    if found != source.sha256:
+        raise ValueError(
+            f"{path}: expected sha256 {source.sha256}, got {found} ({len(content)} bytes). It was "
+            f"not opened, since a pickle can run code. {_mend(source)}"
+        )
+    arrays = torch.load(io.BytesIO(content), weights_only=False)
+    return {key: np.asarray(value) for key, value in arrays.items()}
+
+
+def _check_arrays(source, path, arrays, k):
+    missing = [key for key in source.arrays if key not in arrays]
+    if missing:
+        raise ValueError(f"{path}: no arrays {missing}, only {sorted(arrays)}. {_mend(source)}")
+    for key in source.arrays:
+        labels = arrays[key]
+        if labels.shape != (SIZE,) or not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(
+                f"{path}: {key}: expected {SIZE} integers, got shape {labels.shape} of "
+                f"{labels.dtype}. {_mend(source)}"
+            )
+        wrong = np.flatnonzero((labels < 0) | (labels >= k))
+        if wrong.size:
+            shown = ", ".join(f"{labels[i]} at {i}" for i in wrong[:3])
+            raise ValueError(
+                f"{path}: {key}: expected labels in [0, {k}), got {wrong.size} others: {shown}"
+                f"{', ...' if wrong.size > 3 else ''}. {_mend(source)}"
+            )
+
+
+def _check_order(source, path, own, clean, published):
+    clean = np.asarray(clean)
+    if clean.shape != own.shape:
+        raise ValueError(f"clean: expected the {SIZE} training labels, got shape {clean.shape}")
+    wrong = np.flatnonzero(clean != own)
+    if wrong.size:
+        shown = ", ".join(f"{own[i]} against {clean[i]} at {i}" for i in wrong[:3])
+        mend = _mend(source)
+        if published:
+            dataset = source.file.removesuffix("_human.pt").replace("-", "")
+            mend = (
+                "The file is the published one, so the images are in another order; load them from "
+                "what this downloads: python -c 'from torchvision import datasets; "
+                f'datasets.{dataset}("data", download=True)\''
+            )
+        raise ValueError(
+            f"{path}: expected clean labels in the order of `clean` (torchvision's), but "
+            f"{wrong.size} of {SIZE} differ: {shown}{', ...' if wrong.size > 3 else ''}. {mend}"
+        )
+
+
+def _digest(source, arrays):
+    digest = hashlib.sha256()
+    for key in source.arrays:
+        digest.update(arrays[key].astype(np.uint8).tobytes())
+    return digest.hexdigest()
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line, see the top of this module."""
+    parser = argparse.ArgumentParser(prog="python -m alfs_utils.human", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("convert", help="write the .npz files")
+    commands.add_parser("counts", help="write the count matrices").add_argument("folder")
+    options = parser.parse_args(argv)
+    paths = (
+        [convert(dataset) for dataset in _SOURCES]
+        if options.command == "convert"
+        else write_counts(options.folder)
+    )
+    print(*paths, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""Which loss for my data? From noisy labels and a few trusted ones to a certified loss.
+
+A convex loss is asymmetric on class-conditional noise with clean level c iff c >= 1/r, where 1/r =
+g(0)/g(1) is how much harder it pulls on a sample that the network contradicts than on one that it
+agrees with (Corollaries 1 to 3 of the paper). So robustness asks for a small 1/r. Fitting asks for
+a large one: if all pulls are alike (MAE, 1/r = 1), samples that are not fitted yet hardly move the
+logits. This is the trade-off. Recommended is the certified loss that moves them most. (With two
+classes it is MAE itself: its steps, u (1 - u), are largest at 1/2.)
+
+>>> from alfs_utils import noise
+>>> recommend(T=noise.symmetric(10, 0.8)).choice.loss
+'AGCELoss(a=0.247, q=0.5)'
+"""
+
+import math
+import textwrap
+from dataclasses import dataclass
+
+import numpy as np
+
+from alfs_utils import noise
+from alfs_utils.asymmetry import TOLERANCE, Region, admissible, certify
+from alfs_utils.estimation import (
+    Interval,
+    class_clean_level_intervals,
+    clean_level_interval,
+    count_matrix,
+)
+from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, CELoss, GCELoss, Loss, MAELoss, NCELoss
+from alfs_utils.paper import value_and_pull
+
+__all__ = ["Option", "Recommendation", "largest_step", "recommend", "start_of"]
+
+# The paper's own examples, Section 4.1; only a is left to choose.
+FAMILIES = ((AGCELoss, {"q": 0.5}), (AULLoss, {"p": 2.0}), (AELLoss, {}))
+BASELINES = (CELoss(), GCELoss(q=0.7), MAELoss())
+
+LIMITS = (
+    "The certificate takes noise to depend on the class alone. Where some samples are harder than "
+    "others of their class, their clean level is lower than c.",
+    "It is about the minimum of the risk, not about the way there. If training stalls, raise the "
+    "learning rate first. A sum with NCE starts faster, but is certified in the limit only.",
+)
+SAMPLED = (
+    "The interval takes the trusted samples to be a random choice from the noisy ones, and their "
+    "trusted labels to be right."
+)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One loss, held against the lower end of c.
+
+    Attributes
+    ----------
+    loss : str
+        As `losses.loss_from_string` reads it.
+    verdict : str
+        Of `certify` for the lower end of c, with "(limit)" if the risk has no minimum.
+    needs : float
+        1/r, the clean level from which on the loss is asymmetric; inf if none suffices.
+    start : float
+        See `start_of`; how well a loss begins to fit.
+    """
+
+    loss: str
+    verdict: str
+    needs: float
+    start: float
+
+
+@dataclass(frozen=True, repr=False)
+class Recommendation:
+    """What `recommend` found.
+
+    Attributes
+    ----------
+    num_classes : int
+    c : Interval
+        Clean level: lower end, estimate, upper end; three times the same for a given T.
+    level : float or None
+        Confidence of the interval; None for a given T.
+    doubtful : tuple of int
+        Classes whose own label is not shown to dominate: lower end of their clean level <= 1.
+    regions : tuple of Region
+        For AGCE (q = 0.5), AUL (p = 2) and AEL, which a are certified; empty if none is.
+    options : tuple of Option
+        Those three with the least such a (rounded up), and others to compare with; empty if none
+        is. Of a T without noise, CE alone.
+    choice : Option or None
+    reason : str
+    limits : tuple of str
+        What the recommendation takes for granted.
+    """
+
+    num_classes: int
+    c: Interval
+    level: float | None
+    doubtful: tuple[int, ...]
+    regions: tuple[Region, ...]
+    options: tuple[Option, ...]
+    choice: Option | None
+    reason: str
+    limits: tuple[str, ...]
+
+    def __repr__(self):
+        head = f"c = {self.c.estimate:.3g}"
+        if self.level is not None:
+            head += f", {100 * self.level:g} % interval {self.c.low:.3g} to {self.c.high:.3g}"
+        lines = [head]
+        if self.options:
+            width = max(len(option.loss) for option in self.options)
+            lines.append(f"{'loss':{width}}  {'needs c':>7}  {'start':>5}  certified")
+        lines += [
+            f"{option.loss:{width}}  {option.needs:7.3g}  {option.start:5.2f}  {option.verdict}"
+            for option in self.options
+        ]
+        lines.append(f"recommended: {self.choice.loss if self.choice else 'none is certified'}")
+        for text in (self.reason, *self.limits):
+            lines.append(textwrap.fill(text, 84, initial_indent="- ", subsequent_indent="  "))
+        return "\n".join(lines)
+
+
+def recommend(noisy=None, clean=None, *, counts=None, T=None, level=0.95) -> Recommendation:
+    """Recommend a loss for noisy labels, or say that none is certified.
+
+    Give one of three things: labels (`noisy` and `clean`), `counts`, or `T`.
+
+    Parameters
+    ----------
+    noisy, clean : (n,) array_like of integers
+        Given and trusted labels of the same samples: a random choice from the training set. Each of
+        the k classes must be among the labels; if not, give `counts`.
+    counts : (k, k) array_like of integers
+        How often class i was called j, see `estimation.count_matrix`.
+    T : (k, k) array_like
+        A transition matrix that is known, so that there is nothing to estimate.
+    level : float
+        Confidence of the interval of c, half of the rest in each tail; all verdicts are for its
+        lower end.
+
+    Returns
+    -------
+    Recommendation
+    """
+    given = [name for name, x in (("labels", noisy), ("counts", counts), ("T", T)) if x is not None]
+    if len(given) != 1 or (noisy is None) != (clean is None):
+        raise TypeError(
+            "recommend: expected noisy and clean labels, or counts, or T, "
+            f"got {', '.join(given) or 'none'}{' without clean' if noisy is not None else ''}"
+        )
+    if T is not None:
+        levels, c = noise.class_clean_levels(T), Interval(*[noise.clean_level(T)] * 3)
+        return _recommendation(levels, c, None)
+    counts = count_matrix(clean, noisy) if counts is None else counts
+    c = clean_level_interval(counts, level)
+    return _recommendation(class_clean_level_intervals(counts, level).low, c, level)
+
+
+def _recommendation(levels, c, level):
+    """`levels`: clean level of each class, or the lower end of its interval."""
+    k, limits = len(levels), LIMITS if level is None else (SAMPLED, *LIMITS)
+    doubtful = tuple(np.flatnonzero(levels - 1 <= TOLERANCE).tolist())
+    if c.low - 1 <= TOLERANCE:
+        return Recommendation(k, c, level, doubtful, (), (), None, _refusal(c, doubtful), limits)
+    if math.isinf(c.low):
+        option = _option(CELoss(), np.eye(k)[0])
+        reason = "T has no noise: there is nothing to be robust against."
+        return Recommendation(k, c, level, doubtful, (), (option,), option, reason, limits)
+    # Convex, concave and affine losses depend on the largest two weights only. Beyond 1e6 the least
+    # a of AGCE would be too small for a float.
+    weights = np.r_[min(c.low, 1e6), np.ones(k - 1)]
+    regions = tuple(admissible(family, weights, **fixed) for family, fixed in FAMILIES)
+    certified = [region.family(_above(region), **region.fixed) for region in regions]
+    sums = [10 * NCELoss() + certified[0]]
+    options = tuple(_option(loss, weights) for loss in [*certified, *BASELINES, *sums])
+    choice = max((o for o in options if o.verdict == "asymmetric"), key=lambda o: o.start)
+    reason = (
+        f"It is certified for every c >= {choice.needs:.3g}. Of the losses here that are certified "
+        f"for c = {c.low:.3g} (and not only in the limit), it moves samples most where training "
+        f"starts: at u = 1/{k} by {choice.start:.2f} of their largest step."
+    )
+    return Recommendation(k, c, level, doubtful, regions, options, choice, reason, limits)
+
+
+def _refusal(c, doubtful):
+    which = f" (in doubt: {', '.join(map(str, doubtful[:5]))}"
+    which += f" and {len(doubtful) - 5} more)" if len(doubtful) > 5 else ")"
+    if c.high <= 1:
+        return (
+            f"In some class a wrong label is at least as frequent as the right one{which}. A loss "
+            "that sides with the most frequent label learns that wrong one. Correct or merge such "
+            "classes first."
+        )
+    return (
+        "It is not shown that in every class the right label is the most frequent one"
+        f"{which}. More trusted labels of these classes may settle it, either way."
+    )
+
+
+def _above(region):
+    """The least number of three digits inside a region, and not on its edge.
+
+    For AUL the digits are those of a - 1, which decides.
+    """
+    base = 1.0 if region.family is AULLoss else 0.0
+    x = float(region.threshold) - base
+    step = 10.0 ** (math.floor(math.log10(x)) - 2)
+    steps = math.floor(x / step + 1e-6) + 1
+    return float(f"{base + steps * step:.12g}")
+
+
+def _option(loss: Loss, weights):
+    certificate = certify(loss, weights)
+    verdict = certificate.verdict + ("" if certificate.attained else " (limit)")
+    needs = 1 / certificate.ratio if certificate.ratio else math.inf
+    return Option(repr(loss), verdict, needs, start_of(loss, len(weights)))
+
+
+def start_of(loss: Loss, k: int) -> float:
+    """Step of a sample at u = 1/k, where training starts, as a share of its `largest_step`."""
+    return float(_step(loss, 1 / k, k)) / largest_step(loss, k)
+
+
+def largest_step(loss: Loss, k: int) -> float:
+    """Largest gradient of the label's logit, pull u (1 - u), on a grid of u in (0, 1).
+
+    The other k - 1 classes share 1 - u evenly. 1 / largest_step(loss, k) * loss has a largest step
+    of 1, as cross entropy has.
+    """
+    u = np.r_[1 / k, np.geomspace(1e-9, 0.01, 500), np.linspace(0.01, 1, 1000)]
+    return float(_step(loss, u, k).max())
+
+
+def _step(loss, u, k):
+    return value_and_pull(loss, u, k)[1] * u * (1 - u)

@@ -1,0 +1,166 @@
+"""Intervals of noise models: an independent oracle, coverage by simulation, properties."""
+
+import doctest
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from alfs_utils import estimation, noise
+from alfs_utils.estimation import (
+    class_clean_level_intervals,
+    clean_level_interval,
+    count_matrix,
+    transition_intervals,
+)
+
+PROPERTY = settings(derandomize=True, deadline=None, max_examples=40)
+LEVELS = st.sampled_from([0.5, 0.9, 0.95, 0.99])
+
+
+@st.composite
+def count_matrices(draw):
+    """Two to four classes, zeros and empty rows included."""
+    k = draw(st.integers(2, 4))
+    row = st.lists(st.integers(0, 30) | st.just(0), min_size=k, max_size=k)
+    return np.array(draw(st.lists(row, min_size=k, max_size=k)))
+
+
+def exact(successes, trials, level):
+    """Clopper and Pearson's interval, by SciPy's own function."""
+    if trials == 0:
+        return 0.0, 1.0
+    interval = binomtest(int(successes), int(trials)).proportion_ci(level, method="exact")
+    return interval.low, interval.high
+
+
+def odds(p):
+    return math.inf if p == 1 else p / (1 - p)
+
+
+def test_examples():
+    assert doctest.testmod(estimation).failed == 0
+
+
+@PROPERTY
+@given(counts=count_matrices(), level=LEVELS)
+def test_transition_intervals_are_those_of_clopper_and_pearson(counts, level):
+    low, estimate, high = transition_intervals(counts, level)
+    for i, j in np.ndindex(counts.shape):
+        size = counts[i].sum()
+        assert (low[i, j], high[i, j]) == pytest.approx(exact(counts[i, j], size, level))
+        assert size == 0 or estimate[i, j] == counts[i, j] / size
+    assert np.isnan(estimate[counts.sum(axis=1) == 0]).all()
+
+
+@PROPERTY
+@given(counts=count_matrices(), level=LEVELS)
+def test_clean_levels_are_the_smallest_of_exact_ratios(counts, level):
+    k = len(counts)
+
+    def ends(i, correction):  # low without, high with the correction for the number of ratios
+        pairs = [(counts[i, i], counts[i, i] + counts[i, j]) for j in range(k) if j != i]
+        low = min(odds(exact(*pair, level)[0]) for pair in pairs)
+        return low, min(odds(exact(*pair, 1 - (1 - level) / correction)[1]) for pair in pairs)
+
+    found = class_clean_level_intervals(counts, level)
+    for i in range(k):
+        assert (found.low[i], found.high[i]) == pytest.approx(ends(i, k - 1), rel=1e-6)
+    c = clean_level_interval(counts, level)
+    assert c.low == pytest.approx(min(ends(i, k * (k - 1))[0] for i in range(k)), rel=1e-6)
+    assert c.high == pytest.approx(min(ends(i, k * (k - 1))[1] for i in range(k)), rel=1e-6)
+
+
+@PROPERTY
+@given(counts=count_matrices(), level=LEVELS, data=st.data())
+def test_intervals_hold_the_estimate_and_follow_the_names_of_the_classes(counts, level, data):
+    c = clean_level_interval(counts, level)
+    if (counts.sum(axis=1) > 0).all():
+        T = counts / counts.sum(axis=1, keepdims=True)
+        assert c.estimate == pytest.approx(noise.clean_level(T))
+        assert c.low <= c.estimate * (1 + 1e-12) and c.estimate <= c.high * (1 + 1e-12)
+    else:
+        assert np.isnan(c.estimate) and c.low == 0
+    order = data.draw(st.permutations(range(len(counts))))
+    renamed = counts[np.ix_(order, order)]
+    np.testing.assert_allclose(clean_level_interval(renamed, level), c)
+    for before, after in zip(
+        class_clean_level_intervals(counts, level),
+        class_clean_level_intervals(renamed, level),
+        strict=True,
+    ):
+        np.testing.assert_allclose(before[order], after)
+    wider = clean_level_interval(counts, 0.999)
+    assert wider.low <= c.low and c.high <= wider.high
+
+
+# All wrong labels tie in the first model, where the upper end is hardest; one rival in the others.
+MODELS = {
+    "symmetric": (noise.symmetric(6, 0.5), 60),
+    "pair flip": (noise.pairflip(4, 0.4), 40),
+    "one class": (np.array([[0.6, 0.4, 0], [0, 1, 0], [0, 0, 1.0]]), 30),
+}
+
+
+@pytest.mark.parametrize("T, size", MODELS.values(), ids=list(MODELS))
+def test_the_interval_of_the_clean_level_covers_it(T, size):
+    rng, runs, level = np.random.default_rng(0), 600, 0.9
+    allowed = runs * 0.05 + 4 * math.sqrt(runs * 0.05 * 0.95)
+    c, levels = noise.clean_level(T), noise.class_clean_levels(T)
+    missed = np.zeros(4)
+    uncorrected = 0
+    for _ in range(runs):
+        counts = rng.multinomial(size, T)
+        whole = clean_level_interval(counts, level)
+        single = class_clean_level_intervals(counts, level)
+        missed += [whole.low > c, whole.high < c, single.low[0] > levels[0], 0]
+        missed[3] += single.high[0] < levels[0]
+        uncorrected += estimation._ratios(counts, 0.05, 0.05)[1].min() < c
+    assert (missed <= allowed).all(), missed
+    if len(T) == 6:  # control: without the correction the upper end fails
+        assert uncorrected > allowed
+
+
+def test_the_lower_end_is_not_needlessly_low():
+    """One ratio decides: the error is about the stated one, not a fraction of it."""
+    T, size = MODELS["one class"][0], 2000
+    rng = np.random.default_rng(1)
+    missed = sum(clean_level_interval(rng.multinomial(size, T), 0.8).low > 1.5 for _ in range(1000))
+    assert 60 < missed < 140
+
+
+def test_counting():
+    np.testing.assert_array_equal(
+        count_matrix([0, 1, 1], [1, 1, 1], 3), [[0, 1, 0], [0, 2, 0], [0] * 3]
+    )
+    with pytest.raises(ValueError, match="noisy: expected 2 labels"):
+        count_matrix([0, 1], [1])
+
+
+def test_what_was_not_seen_is_not_known():
+    counts = [[0, 0], [0, 10]]
+    low, estimate, high = class_clean_level_intervals(counts)
+    assert (low[0], high[0]) == (0, math.inf) and np.isnan(estimate[0])
+    assert low[1] > 1 and estimate[1] == high[1] == math.inf
+    lost = clean_level_interval([[0, 50], [0, 50]])
+    assert lost.low == lost.estimate == 0 < lost.high < 1
+
+
+@pytest.mark.parametrize(
+    "counts, level, error, words",
+    [
+        ([[1, 2]], 0.95, ValueError, "counts: expected shape .k, k. with k >= 2, got .1, 2."),
+        ([[1]], 0.95, ValueError, "k >= 2"),
+        ([[0.5, 0.5], [0, 1]], 0.95, TypeError, "counts: expected integers, got float64"),
+        ([[1, -2], [0, 1]], 0.95, ValueError, r"got -2 at \[0, 1\]"),
+        ([[1, 0], [0, 1]], 1, ValueError, "level: expected a number in .0, 1., got 1"),
+        ([[1, 0], [0, 1]], 95, ValueError, "level"),
+    ],
+)
+def test_bad_input(counts, level, error, words):
+    for function in (transition_intervals, class_clean_level_intervals, clean_level_interval):
+        with pytest.raises(error, match=words):
+            function(counts, level)

@@ -1,0 +1,339 @@
+"""The ledger: stable ids, files that are whole or absent, and the rule of the verdicts."""
+
+import errno
+import json
+import math
+import os
+import random
+import time
+from dataclasses import asdict, field, fields, make_dataclass, replace
+
+import pandas as pd
+import pytest
+
+from alfs_utils import records
+from alfs_utils.losses import AGCELoss
+from alfs_utils.training import History, RunConfig, paper_run, train
+
+CONFIG = RunConfig("CELoss()", epochs=2, batch_size=256)
+
+
+@pytest.fixture(scope="module")
+def record():
+    return records.make(train(CONFIG, progress=False))
+
+
+def of(record, **changes):
+    """The same record as that of another run."""
+    config = replace(CONFIG, **changes)
+    return record | {"id": records.run_id(config), "config": asdict(config)}
+
+
+# --- ids ------------------------------------------------------------------------------------
+
+# Committed records carry these. If one of them changes, the ledger has lost its runs.
+GOLDEN = {
+    "5462fce26ee8": RunConfig("CELoss()"),
+    "489a691d8b9e": paper_run("mnist", AGCELoss(a=4, q=0.2), "symmetric", 0.8, 0),
+    "3c571da83741": paper_run("mnist", "CELoss()", "symmetric", 0.8, 1),
+    "7e1a5e031915": paper_run(
+        "cifar100-npz", "10 * NCELoss() + 0.1 * RCELoss()", "asymmetric", 0.4, 2
+    ),
+    "9c19c5d6b21c": paper_run("mnist", "CELoss()", "symmetric", 0, 0, precision="bfloat16"),
+    "4f974e9b8769": RunConfig("GCELoss(q=0.7)", train_size=100, augment=False, counts="exact"),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_ids_stay_what_they_were(name):
+    assert records.run_id(GOLDEN[name]) == name
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_an_id_depends_on_neither_the_order_nor_a_new_field_with_a_default(name):
+    known = [(f.name, f.type, field(default=f.default)) for f in fields(RunConfig)]
+    Later = make_dataclass("Later", [("new", int, 7), *reversed(known)], kw_only=True)
+    values = asdict(GOLDEN[name])
+    assert records.run_id(Later(**values)) == name
+    assert records.run_id(Later(**values, new=8)) != name
+
+
+def test_every_field_is_in_the_id():
+    words = {"loss": "MAELoss()", "dataset": "mnist", "model": "mnist_cnn", "noise": "pairflip"}
+    words |= {"counts": "exact", "precision": "bfloat16", "schedule": "exponential"}
+    for f in fields(RunConfig):
+        value = getattr(CONFIG, f.name)
+        other = words[f.name] if f.name in words else not value if f.type is bool else value * 2 + 1
+        if f.name in ("eta", "momentum"):
+            other = 0.5
+        assert records.run_id(replace(CONFIG, **{f.name: other})) != records.run_id(CONFIG)
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def test_a_record_comes_back_as_it_was_written(record, tmp_path):
+    path = records.write(record, tmp_path)
+    assert path == tmp_path / "digits" / f"{record['id']}.json"
+    assert records.read(path) == record == records.find(CONFIG, tmp_path)
+    assert record["config"] == asdict(CONFIG) and record["status"] == "finished"
+    assert len(record["test_accuracy"]) == 2 and len(record["data_sha256"]) == 64
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "a temporary file is left"
+    assert records.find(replace(CONFIG, init_seed=1), tmp_path) is None
+
+
+def test_the_file_is_text_with_a_line_per_key(record, tmp_path):
+    lines = records.write(record, tmp_path).read_text().splitlines()
+    assert (lines[0], lines[-1], len(lines)) == ("{", "}", len(record) + 2)
+    assert lines[1] == f'"id": "{record["id"]}",'
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_or_none(record, tmp_path, monkeypatch, function):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    changed = record | {"seconds": 1e6}
+    monkeypatch.setattr(os, function, full)
+    with pytest.raises(OSError, match="No space"):
+        records.write(changed, tmp_path)
+    assert list((tmp_path / "digits").iterdir()) == []
+    monkeypatch.undo()
+    path = records.write(record, tmp_path)
+    monkeypatch.setattr(os, function, full)
+    with pytest.raises(OSError, match="No space"):
+        records.write(changed, tmp_path)
+    assert records.read(path) == record and len(list(path.parent.iterdir())) == 1
+
+
+def test_what_read_would_refuse_is_not_written(record, tmp_path):
+    with pytest.raises(ValueError, match="test_accuracy"):
+        records.write(record | {"test_accuracy": [math.nan] * 2}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def damages(text, record):
+    yield "empty", ""
+    for end in range(0, len(text) - 2, 50):
+        yield f"cut at {end}", text[:end]
+    changed = {
+        "id": "0" * 12,
+        "status": None,
+        "test_accuracy": record["test_accuracy"][:1],
+        "train_loss": [math.nan, 1.0],
+        "memorised": record["memorised"] * 2,
+        "half_agreement": [[1.0, math.inf], [1.0, 2.0]],
+        "config": record["config"] | {"epochs": 3},
+    }
+    changed |= {"fitted": "no list", "half_accuracy": [[1.0], [1.0, 2.0]]}
+    for key, value in changed.items():
+        yield f"other {key}", json.dumps(record | {key: value})
+    for key in ("id", "config", "seconds", "finished", "half_accuracy"):
+        yield f"no {key}", json.dumps({k: v for k, v in record.items() if k != key})
+    yield "unknown field", json.dumps(record | {"config": record["config"] | {"foo": 1}})
+    yield "no object", "[1, 2]"
+    yield "no text", b"\xff\xfe\x00garbage"
+
+
+def test_damaged_files_are_named_left_out_and_set_aside(record, tmp_path):
+    good = records.write(of(record, init_seed=5), tmp_path)
+    path = records.write(record, tmp_path)
+    cases = list(damages(path.read_text(), record))
+    assert len(cases) > 40
+    for what, text in cases:
+        if what == "other status":
+            text = text.replace("null", "[")  # not JSON at all
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(ValueError, match=path.name):
+            records.read(path)
+        if what.startswith("cut") and int(what.split()[-1]) % 500:
+            continue  # one in ten is enough for the rest
+        with pytest.warns(RuntimeWarning, match=f"left out: .*{path.name}"):
+            frame = records.load(tmp_path)
+        assert list(frame["id"]) == [good.stem], what
+        with pytest.warns(RuntimeWarning, match=f"{path.name}.*renamed to {path.name}.bad"):
+            assert records.find(CONFIG, tmp_path) is None
+        assert not path.exists() and (path.parent / f"{path.name}.bad").exists()
+        assert len(records.load(tmp_path)) == 1  # without a warning now
+
+
+def test_a_record_under_another_name_is_refused(record, tmp_path):
+    path = records.write(record, tmp_path)
+    path = path.rename(path.with_name("0123456789ab.json"))
+    with pytest.raises(
+        ValueError, match=f"{path}: holds the record of another run, {record['id']}"
+    ):
+        records.read(path)
+
+
+def test_a_run_that_was_not_finite_is_a_record_too(record, tmp_path):
+    curves = ("train_loss", "fitted", "memorised", "test_accuracy")
+    ended = record | {name: record[name][:1] for name in (*curves, "half_accuracy")}
+    ended |= {"half_agreement": record["half_agreement"][:1]}
+    ended |= {"status": "the training loss of epoch 2 is nan"}
+    records.write(ended, tmp_path)
+    (row,) = records.load(tmp_path).itertuples()
+    assert row.status == ended["status"] and math.isnan(row.last)
+    assert row.test_accuracy == record["test_accuracy"][:1]
+    records.write(ended | {name: [] for name in records._CURVES}, tmp_path)
+    assert records.load(tmp_path)[["last", "best", "noisy_validation"]].isna().all(axis=None)
+
+
+# --- the table ------------------------------------------------------------------------------
+
+
+def test_the_table_has_a_row_per_run_in_order(record, tmp_path):
+    changes = [
+        {"loss": "MAELoss()"},
+        {"init_seed": 1},
+        {"eta": 0.2},
+        {},
+        {"dataset": "mnist", "model": "mnist_cnn"},
+    ]
+    for change in changes:
+        records.write(of(record, **change), tmp_path)
+    (tmp_path / "digits" / "README.json").write_text("{}")
+    frame = records.load(tmp_path)
+    columns = ["dataset", "loss", "eta", "init_seed"]
+    assert frame[columns].to_numpy().tolist() == [
+        ["digits", "CELoss()", 0.2, 0],
+        ["digits", "CELoss()", 0.6, 0],
+        ["digits", "CELoss()", 0.6, 1],
+        ["digits", "MAELoss()", 0.6, 0],
+        ["mnist", "CELoss()", 0.6, 0],
+    ]
+    assert {f.name for f in fields(RunConfig)} < set(frame.columns)
+    accuracy = record["test_accuracy"]
+    assert frame.at[0, "test_accuracy"] == accuracy and frame.at[0, "code"] == record["code"]
+    assert (frame["last"] == accuracy[-1]).all() and (frame["best"] == max(accuracy)).all()
+    curves = {f.name: record[f.name] for f in fields(History) if f.name in record}
+    curves["config"] = CONFIG
+    assert (frame["noisy_validation"] == History(**curves).noisy_validation).all()
+
+
+def test_an_empty_ledger_gives_an_empty_table(tmp_path):
+    frame = records.load(tmp_path / "nothing here")
+    assert len(frame) == 0 and {"id", "last", "dataset", "loss"} <= set(frame.columns)
+
+
+def test_csv_round_trip(record, tmp_path):
+    for seed in (0, 1):
+        records.write(of(record, init_seed=seed), tmp_path)
+    frame = records.load(tmp_path)
+    records.to_csv(frame, tmp_path / "all.csv")
+    back = pd.read_csv(tmp_path / "all.csv")
+    plain = frame.drop(columns=list(records._CURVES))
+    assert (tmp_path / "all.csv").read_text().count("\n") == 3
+    pd.testing.assert_frame_equal(back, plain, check_dtype=False)
+
+
+def test_a_thousand_records_load_in_two_seconds(record, tmp_path):
+    curves = {name: record[name] * 25 for name in records._CURVES}
+    for seed in range(1000):
+        one = of(record, epochs=50, init_seed=seed) | curves
+        path = records.path_of(RunConfig(**one["config"]), tmp_path)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(one))
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()  # of this process, for others may be at work
+        assert len(records.load(tmp_path)) == 1000
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 2
+
+
+# --- one file for many ----------------------------------------------------------------------
+
+
+def test_packing_from_several_processes_at_once_loses_nothing(record, tmp_path):
+    path = tmp_path / "new folder" / "all.jsonl"
+    long = {name: record[name] * 100 for name in records._CURVES}  # more than one write's buffer
+    many = [of(record, init_seed=seed, epochs=200) | long for seed in range(120)]
+    packers = []
+    for start in range(4):
+        packers.append(os.fork())
+        if not packers[-1]:
+            for one in many[start::4]:
+                records.pack(one, path)
+            os._exit(0)
+    assert [os.waitpid(packer, 0)[1] for packer in packers] == [0] * 4
+    assert sorted(path.read_text().splitlines()) == sorted(json.dumps(one) for one in many)
+
+
+def test_unpacking_is_repeatable_and_keeps_what_is_there(record, tmp_path):
+    path, ledger = tmp_path / "all.jsonl", tmp_path / "ledger"
+    mine = of(record, init_seed=0) | {"seconds": 1.0}
+    records.write(mine, ledger)
+    for seed in (0, 1, 2, 2):
+        records.pack(of(record, init_seed=seed), path)
+    assert records.unpack(path, ledger) == 2
+    assert records.unpack(path, ledger) == 0
+    assert records.find(CONFIG, ledger) == mine
+    assert len(records.load(ledger)) == 3
+
+
+def test_a_line_that_was_cut_off_is_named_and_the_next_stands_alone(record, tmp_path):
+    path, ledger = tmp_path / "all.jsonl", tmp_path / "ledger"
+    records.pack(of(record, init_seed=0), path)
+    records.pack(of(record, init_seed=1), path)
+    os.truncate(path, path.stat().st_size - random.Random(0).randrange(2, 200))
+    with pytest.warns(RuntimeWarning, match=r"all\.jsonl, line 2: left out"):
+        assert records.unpack(path, ledger) == 1
+    records.pack(of(record, init_seed=2), path)
+    with pytest.warns(RuntimeWarning, match=r"all\.jsonl, line 2: left out"):
+        assert records.unpack(path, ledger) == 1
+    assert set(records.load(ledger)["init_seed"]) == {0, 2}
+
+
+# --- verdicts -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ours", "mean", "std", "verdict"),
+    [
+        # Nothing spreads: the limits are 0.5 and 1 points, and belong to the milder side.
+        ([90.5] * 3, 90, 0, "reproduced"),
+        ([89.5] * 3, 90, 0, "reproduced"),
+        ([90.51] * 3, 90, 0, "close"),
+        ([91.0] * 3, 90, 0, "close"),
+        ([89.0] * 3, 90, 0, "close"),
+        ([91.01] * 3, 90, 0, "not reproduced"),
+        ([88.99] * 3, 90, 0, "not reproduced"),
+        # The paper's spread: 2 sqrt(1.5**2 / 3) = sqrt(3) = 1.732 points, whatever our number.
+        ([91.73] * 3, 90, 1.5, "reproduced"),
+        ([91.74] * 3, 90, 1.5, "close"),
+        ([93.46] * 3, 90, 1.5, "close"),
+        ([93.47] * 3, 90, 1.5, "not reproduced"),
+        ([91.73] * 9, 90, 1.5, "reproduced"),
+        # Ours: 2 sqrt(1 / 3) = 1.155 with three runs, 2 sqrt((4/3) / 4) = 1.155 with four.
+        ([90.15, 91.15, 92.15], 90, 0, "reproduced"),
+        ([90.16, 91.16, 92.16], 90, 0, "close"),
+        ([91.30, 92.30, 93.30], 90, 0, "close"),
+        ([91.32, 92.32, 93.32], 90, 0, "not reproduced"),
+        ([90.15, 90.15, 92.15, 92.15], 90, 0, "reproduced"),
+        ([90.16, 90.16, 92.16, 92.16], 90, 0, "close"),
+        # Both: 2 sqrt(0.75 + 1/3) = 2.082.
+        ([91.08, 92.08, 93.08], 90, 1.5, "reproduced"),
+        ([91.09, 92.09, 93.09], 90, 1.5, "close"),
+        ([math.nan, 90.0, 90.0], 90, 1, "not reproduced"),
+        # Too little to say more.
+        ([], 90, 1, "not yet run"),
+        ([90.0] * 2, 90, 1, "preliminary"),
+        ([10.0] * 2, 90, 1, "preliminary"),
+        ([90.0] * 3, None, None, "preliminary"),
+        ([90.0] * 3, 90, None, "preliminary"),
+        ([], None, None, "not yet run"),
+    ],
+)
+def test_verdicts_on_both_sides_of_every_limit(ours, mean, std, verdict):
+    assert verdict in records.VERDICTS
+    assert records.verdict(ours, mean, std) == verdict
+    assert records.verdict(pd.Series(ours, dtype=float), mean, std) == verdict
+    caution = "preliminary" if ours else "not yet run"
+    assert records.verdict(ours, mean, std, preliminary=True) == caution
+
+
+def test_the_paper_may_have_more_runs():
+    # 2 sqrt(1.5**2 / 9) = 1 instead of 1.732.
+    assert records.verdict([91.0] * 3, 90, 1.5, paper_runs=9) == "reproduced"
+    assert records.verdict([91.1] * 3, 90, 1.5, paper_runs=9) == "close"

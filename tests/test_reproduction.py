@@ -1,0 +1,359 @@
+"""Ours beside the paper's: which run is which cell, and what is said of the cells."""
+
+import dataclasses
+import math
+import statistics
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from alfs_utils import paper, plots, records, reproduction
+from alfs_utils.losses import AGCELoss, FocalLoss
+from alfs_utils.training import RunConfig, paper_run
+
+LOSS = paper.paper_loss("AGCE", "mnist")
+KEY = {"method": "AGCE", "setting": "sym .8"}
+
+
+def a_record(config, last=96.5, status="finished", seconds=1800.0):
+    """A whole record of a run that never was: its best epoch is 1 point above the last."""
+    curve = [last] * config.epochs
+    curve[1:2] = [last + 1]
+    pairs = [[x, x] for x in curve]
+    return {
+        "id": records.run_id(config),
+        "config": dataclasses.asdict(config),
+        "status": status,
+        **dict.fromkeys(("train_loss", "fitted", "memorised", "test_accuracy"), curve),
+        **dict.fromkeys(("half_accuracy", "half_agreement"), pairs),
+        "noise_rate": config.eta,
+        "labels_sha256": "",
+        "data_sha256": "",
+        "seconds": seconds,
+        "cpu_seconds": 2 * seconds,
+        "device": "CPU",
+        "threads": 1,
+        "code": "",
+        "finished": "",
+    }
+
+
+@pytest.fixture
+def ledger_of(tmp_path):
+    """A ledger of (configuration, last accuracy[, status[, seconds]])."""
+
+    def build(*runs):
+        for config, *rest in runs:
+            records.write(a_record(config, *rest), tmp_path)
+        return records.load(tmp_path)
+
+    return build
+
+
+def three(*means, dataset="mnist", loss=LOSS):
+    """A run per mean of AGCE at symmetric 0.8, seeds 0, 1, ..."""
+    return [
+        (paper_run(dataset, loss, "symmetric", 0.8, seed), mean) for seed, mean in enumerate(means)
+    ]
+
+
+def cell_of(ledger, dataset="mnist"):
+    cells = reproduction.compare(ledger, dataset)
+    (cell,) = cells[(cells["method"] == "AGCE") & (cells["setting"] == "sym .8")].itertuples()
+    others = cells[(cells["method"] != "AGCE") | (cells["setting"] != "sym .8")]
+    assert (others["verdict"] == "not yet run").all() and (others["n"] == 0).all()
+    return cell
+
+
+# --- which run is which cell ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", reproduction.DATASETS)
+def test_without_runs_every_cell_of_the_paper_is_there(ledger_of, dataset):
+    cells = reproduction.compare(ledger_of(), dataset)
+    printed = [c for c in paper.CELLS if c.dataset == dataset]
+    for name in ("table", "method", "noise", "eta", "setting", "source"):
+        assert list(cells[name]) == [getattr(c, name) for c in printed]
+    means = [math.nan if c.mean is None else c.mean for c in printed]
+    pd.testing.assert_series_equal(cells["paper_mean"], pd.Series(means), check_names=False)
+    assert (cells["verdict"] == "not yet run").all()
+    assert cells[["mean", "best", "difference", "hours"]].isna().all(axis=None)
+    n = len(printed)
+    assert reproduction.summary(cells) == f"{n} cells, 0 runs of ours: {n} not yet run."
+
+
+@pytest.mark.parametrize("dataset", reproduction.DATASETS)
+@pytest.mark.parametrize("seed", [0, 5])
+def test_every_run_of_the_tables_finds_its_cell(ledger_of, dataset, seed):
+    """As `sweep` makes them, straight from the rows and the columns."""
+    settings = [("symmetric", x) for x in (0.0, 0.2, 0.4, 0.6, 0.8)]
+    settings += [("asymmetric", x) for x in (0.1, 0.2, 0.3, 0.4)]
+    for name in paper.ROWS[dataset][::4]:
+        loss = paper.paper_loss(name, dataset)
+        runs = [(paper_run(dataset, loss, *s, seed), 10 + i) for i, s in enumerate(settings)]
+        cells = reproduction.compare(ledger_of(*runs), dataset)
+        row = cells[cells["method"] == name]
+        assert list(row["mean"]) == [10 + i for i in range(9)]
+        assert list(zip(row["noise"], row["eta"], strict=True)) == [("clean", 0.0), *settings[1:]]
+
+
+CHANGES = {
+    "model": "cifar_cnn",
+    "augment": False,
+    "epochs": 49,
+    "batch_size": 64,
+    "lr": 0.02,
+    "momentum": 0.8,
+    "weight_decay": 1e-4,
+    "clip_norm": 1.0,
+    "init_seed": 1,
+    "order_seed": 1,
+    "augment_seed": 1,
+    "counts": "iid",
+    "precision": "bfloat16",
+    "train_size": 1000,
+    "nesterov": True,
+    "schedule": "exponential",
+}
+
+
+def test_the_changes_below_leave_out_no_field():
+    fields = {f.name for f in dataclasses.fields(RunConfig)}
+    rest = {"loss", "dataset", "noise", "eta", "noise_seed"}
+    assert fields - rest == CHANGES.keys()
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_one_changed_field_puts_a_run_apart_and_is_named(ledger_of, name):
+    changed = paper_run("mnist", LOSS, "symmetric", 0.8, 0, **{name: CHANGES[name]})
+    ledger = ledger_of((changed, 12.0), *three(96.0))
+    runs, others = reproduction.split(ledger, "mnist")
+    assert list(runs["last"]) == [96.0] and dict(runs.iloc[0][list(KEY)]) == KEY
+    assert list(others["last"]) == [12.0]
+    assert others["reason"].item() == f"{name} = {CHANGES[name]}"
+    assert cell_of(ledger).mean == 96.0
+
+
+@pytest.mark.parametrize(
+    ("dataset", "loss", "words"),
+    [
+        (
+            "mnist",
+            paper.paper_loss("SCE", "mnist", "repository"),
+            "the repository's setting of SCE",
+        ),
+        ("mnist", FocalLoss(gamma=0.5), "the formula's gradient of FL"),
+        ("mnist", AGCELoss(a=4, q=0.3), "a loss of its own"),
+        ("cifar100", AGCELoss(a=4, q=0.2), "a loss of its own"),
+    ],
+)
+def test_another_loss_puts_a_run_apart(ledger_of, dataset, loss, words):
+    ledger = ledger_of((paper_run(dataset, loss, "symmetric", 0.4), 50.0))
+    runs, others = reproduction.split(ledger, dataset)
+    assert not len(runs) and list(others["reason"]) == [words]
+
+
+def test_other_noise_and_unfinished_runs_stand_apart(ledger_of):
+    ce = paper.paper_loss("CE", "cifar100")
+    superclass = paper_run("cifar100", ce, "asymmetric-superclass", 0.4, counts="exact")
+    ledger = ledger_of(
+        (superclass, 40.0),
+        (paper_run("cifar100", ce, "symmetric", 0.5), 30.0),
+        (paper_run("cifar100", ce, "symmetric", 0.4), 20.0, "the training loss of epoch 3 is nan"),
+    )
+    runs, others = reproduction.split(ledger, "cifar100")
+    assert not len(runs)
+    assert sorted(others["reason"]) == [
+        "no such rate",
+        "noise = asymmetric-superclass, counts = exact",
+        "the training loss of epoch 3 is nan",
+    ]
+    assert "<td" in plots.other_runs_table(others).data
+    assert ">nan<" not in plots.other_runs_table(others).data
+
+
+def test_other_data_sets_do_not_count(ledger_of):
+    digits = RunConfig(LOSS, "digits", eta=0.8)
+    ce = paper_run("cifar10", "CELoss()", "symmetric", 0.8)
+    ledger = ledger_of((digits, 80.0), (ce, 20.0), *three(96.0))
+    runs, others = reproduction.split(ledger, "mnist")
+    assert list(runs["last"]) == [96.0] and not len(others)
+    with pytest.raises(ValueError, match=r"dataset must be one of mnist, .*, got 'digits'"):
+        reproduction.split(ledger, "digits")
+
+
+def test_runs_on_arrays_are_preliminary_and_give_way_to_official_files(ledger_of):
+    loss = paper.paper_loss("AGCE", "cifar10")
+    arrays = three(44.0, 44.4, 44.8, dataset="cifar10-npz", loss=loss)
+    cell = cell_of(ledger_of(*arrays), "cifar10")
+    assert (cell.n, cell.verdict) == (3, "preliminary")
+    ledger = ledger_of(*three(45.0, dataset="cifar10", loss=loss))
+    cell = cell_of(ledger, "cifar10")
+    assert (cell.n, cell.mean) == (1, 45.0)
+    _, others = reproduction.split(ledger, "cifar10")
+    assert len(others) == 3 and others["reason"].str.startswith("arrays").all()
+
+
+# --- what is said of a cell -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("means", "verdict"),
+    [
+        ((96.59, 96.60, 96.61), "reproduced"),  # the paper: 96.59 ± 0.12
+        ((97.39, 97.40, 97.41), "close"),
+        ((10.0, 10.1, 10.2), "not reproduced"),
+        ((96.59, 96.60), "preliminary"),
+    ],
+)
+def test_a_cell_with_runs(ledger_of, means, verdict):
+    cell = cell_of(ledger_of(*three(*means)))
+    assert cell.verdict == verdict and cell.n == len(means)
+    assert cell.mean == pytest.approx(statistics.mean(means))
+    assert cell.std == pytest.approx(statistics.stdev(means))
+    assert cell.difference == pytest.approx(statistics.mean(means) - 96.59)
+    assert cell.best == cell.noisy_validation == pytest.approx(cell.mean + 1)
+    assert cell.hours == 0.5
+
+
+def test_one_run_has_no_spread(ledger_of):
+    ledger = ledger_of(*three(96.4))
+    assert math.isnan(cell_of(ledger).std)
+    cells = reproduction.compare(ledger, "mnist")
+    lines = reproduction.beside(cells, "AGCE", "symmetric", 0.8).splitlines()
+    assert lines == [
+        "paper,  mnist AGCE sym .8: 96.59 ± 0.12, printed",
+        "ledger, mnist AGCE sym .8: 96.40, 1 run(s), preliminary",
+    ]
+    clean = reproduction.beside(cells, "CE", "symmetric", 0.0)
+    assert clean.splitlines()[1] == "ledger, mnist CE clean: not yet run"
+
+
+@pytest.mark.parametrize(
+    ("key", "c_r", "verdict"),
+    [
+        (("mnist", "CE", "symmetric", 0.2), 0.0, "not asymmetric"),
+        (("mnist", "AUL", "symmetric", 0.8), 9 / 4, "asymmetric"),
+        (("mnist", "AGCE", "symmetric", 0.8), 9 / 4 * 0.8**0.8, "asymmetric"),
+        (("cifar10", "AUL", "asymmetric", 0.4), 1.5 * (4.5 / 5.5) ** 2, "asymmetric"),
+        (("cifar10", "AEL", "asymmetric", 0.4), 1.5 * math.exp(-0.4), "asymmetric"),
+        (("cifar10", "AEL", "clean", 0.0), math.inf, "clean labels"),
+        (("cifar10", "NCE+AGCE", "asymmetric", 0.4), math.nan, "asymmetric in the limit"),
+        (("cifar100", "NCE+AEL", "asymmetric", 0.4), math.nan, "not asymmetric"),
+        (("cifar100", "NLNL", "symmetric", 0.4), math.nan, "n/a"),
+    ],
+)
+def test_certificates(key, c_r, verdict):
+    found = reproduction.certificate(*key)
+    assert found == (pytest.approx(c_r, nan_ok=True), verdict)
+
+
+# --- what the cells say together ------------------------------------------------------------
+
+
+def as_if_ours(change=lambda cell: cell.mean):
+    cells = [c for c in paper.CELLS if c.table < 3]
+    frame = pd.DataFrame(paper.cells())
+    return frame.assign(mean=[math.nan if c.mean is None else change(c) for c in cells])
+
+
+def test_claims_read_ours_as_they_read_the_papers():
+    claims = reproduction.check_claims(as_if_ours())
+    assert list(claims["ours"]) == list(claims["paper"])
+    assert list(claims["our_cells"]) == list(claims["paper_cells"])
+    assert set(claims["paper"]) == {"holds", "fails"}
+    worse = reproduction.check_claims(as_if_ours(lambda c: 0 if c.method == "AUL" else c.mean))
+    about = claims["reading"].str.startswith("AUL above the four")
+    assert claims.loc[about, "ours"].item() == "holds"
+    assert worse.loc[about, "ours"].item() == "fails"
+    assert worse.loc[about, "our_cells"].item() == "14 against"
+
+
+def test_claims_of_one_data_set_count_its_cells_alone():
+    claims = reproduction.check_claims(as_if_ours(), "mnist")
+    about = claims["reading"].str.startswith("AUL above the four")
+    assert claims.loc[about, "our_cells"].item() == "7 for"
+    assert not claims["reading"].str.contains("CIFAR settings").any()
+
+
+def test_cost(ledger_of):
+    runs, _ = reproduction.split(ledger_of(*three(96.0, 96.1)), "mnist")
+    (row,) = reproduction.cost(runs).itertuples()
+    assert (row.dataset, row.epochs, row.device, row.threads, row.runs) == (
+        "mnist",
+        50,
+        "CPU",
+        1,
+        2,
+    )
+    assert (row.minutes, row.cpu_minutes, row.hours) == (30, 60, 1)
+    assert reproduction.cost(runs[:0]).empty
+
+
+# --- what is drawn --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("means", [(), (96.4,), (96.4, 96.6, 96.8)])
+def test_tables_show_the_papers_number_ours_and_the_way_to_the_ledger(ledger_of, means):
+    ledger = ledger_of(*three(*means))
+    cells = reproduction.compare(ledger, "mnist")
+    text = plots.comparison_table(cells, 1).data
+    assert "96.59 ± 0.12" in text and "c r = 1.88" in text
+    assert text.count("· not yet run</span>") == 51 - bool(means)  # 50 cells and the legend
+    assert ("96.40 (1)" in text) == (len(means) == 1)
+    assert ("96.60 ± 0.20 (3)" in text) == (len(means) == 3)
+    assert "98.44" not in text and "98.44 ± 0.11" in plots.comparison_table(cells, 2).data
+    shown = [text, plots.runs_table(cells).data, plots.other_runs_table(ledger[:0]).data]
+    shown.append(plots.claims_table(reproduction.check_claims(cells)).data)
+    assert all('href="../ledger.csv"' in html for html in shown)
+    assert ("+1.00" in shown[1], "No cell has a run" in shown[1]) == (False, not means)
+    for html in shown:
+        assert ' id="T_table' not in html or html.count('id="T_table"') == 1
+
+
+def test_cells_without_a_target_and_quoted_ones_are_marked(ledger_of):
+    text = plots.comparison_table(reproduction.compare(ledger_of(), "cifar100"), 1).data
+    assert text.count("no target in hand") == 25 and text.count("†") == 25 + 1
+    fl = paper.paper_loss("FL", "cifar100")
+    cells = reproduction.compare(
+        ledger_of((paper_run("cifar100", fl, "symmetric", 0.4), 40.0)), "cifar100"
+    )
+    ran = plots.runs_table(cells).data
+    assert "no\xa0target\xa0in\xa0hand" in ran and "~ preliminary" in ran
+    assert "nan" not in text + plots.comparison_table(cells, 1).data + ran
+
+
+def test_curves_have_a_panel_per_setting_and_one_look_per_method(ledger_of):
+    assert plots.accuracy_curves(reproduction.split(ledger_of(), "mnist")[0], "mnist") is None
+    aul = paper.paper_loss("AUL", "mnist")
+    ledger = ledger_of(*three(96.0, 96.1), (paper_run("mnist", aul, "asymmetric", 0.4), 98.0))
+    ledger = ledger_of((paper_run("mnist", LOSS, "asymmetric", 0.4), 97.0))
+    figure = plots.accuracy_curves(reproduction.split(ledger, "mnist")[0], "mnist")
+    shown = {
+        ax.get_title(): {line.get_label(): line.get_color() for line in ax.get_lines()}
+        for ax in figure.axes
+    }
+    assert {title: set(lines) for title, lines in shown.items()} == {
+        "sym .8": {"AGCE"},
+        "asym .4": {"AUL", "AGCE"},
+    }
+    assert shown["sym .8"]["AGCE"] == shown["asym .4"]["AGCE"] != shown["asym .4"]["AUL"]
+    plt.close(figure)
+
+
+def test_pictures_of_all_cells(ledger_of):
+    ledger = ledger_of(*three(96.6, 96.6, 96.6))
+    mnist = reproduction.compare(ledger, "mnist")
+    figure = plots.cell_states(pd.concat([mnist, reproduction.compare(ledger, "cifar10")]))
+    signs = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert (signs.count("✓"), signs.count("·")) == (1, 90 + 117 - 1)
+    both = plots.ours_and_theirs(mnist)
+    stars = [
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
+        for ax in both.axes
+        for line in ax.get_lines()
+        if line.get_marker() == "*" and len(line.get_xdata())
+    ]
+    assert stars == [(0.8, pytest.approx(96.6))]
+    plt.close("all")

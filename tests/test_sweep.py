@@ -1,0 +1,715 @@
+"""Many runs: nothing finished is lost, nothing is run twice, whatever is killed or full."""
+
+import errno
+import fcntl
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pandas as pd
+import psutil
+import pytest
+import torch
+from conftest import ROOT, require
+
+from alfs_utils import _progress, data, paper, records, sweep, training
+from alfs_utils.losses import FocalLoss
+from alfs_utils.training import RunConfig, paper_run
+
+TINY = RunConfig("CELoss()", epochs=1, batch_size=512)
+LONG = replace(TINY, epochs=100_000)  # never ends by itself
+SMALL = ["--dataset", "digits", "--epochs", "1"]
+
+
+@pytest.fixture
+def here():
+    """An executor in this process: the same code without the seconds that a worker needs."""
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def cli(here, monkeypatch):
+    """The command, its workers threads of this process."""
+    monkeypatch.setattr(sweep, "_Processes", ThreadPoolExecutor)
+    return lambda *words: sweep.main([str(word) for word in words])
+
+
+def wait_for(what, seconds=300):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def packed(path):
+    return [json.loads(line)["id"] for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def start():
+    """Start a Python process in a session of its own; whatever is left of it is killed."""
+    started = []
+
+    def start(*words, **options):
+        call = [sys.executable, *map(str, words)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        options = {"cwd": ROOT, "start_new_session": True} | pipes | options
+        started.append(subprocess.Popen(call, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()  # its workers follow
+        process.wait()
+
+
+# --- which runs, in which order -------------------------------------------------------------
+
+
+def test_the_most_telling_runs_come_first():
+    rows = {name: paper.paper_loss(name, "mnist") for name in paper.ROWS["mnist"]}
+    names = {str(loss): name for name, loss in rows.items()}
+    cells = [(c.init_seed, c.noise, c.eta, names[c.loss]) for c in sweep.table(None, "mnist")]
+    assert len(set(cells)) == 3 * 10 * 9
+    assert [seed for seed, *_ in cells] == [0] * 90 + [1] * 90 + [2] * 90
+    assert [cell[1:] for cell in cells[90:180]] == [cell[1:] for cell in cells[:90]]
+    first = ["CE", "GCE", "AGCE", "AUL", "NCE+RCE", "SCE"]
+    order = [("symmetric", 0.8), ("symmetric", 0.4), ("asymmetric", 0.4)]
+    for place, setting in enumerate(order):
+        assert cells[6 * place : 6 * place + 6] == [(0, *setting, name) for name in first]
+    assert {c[1:3] for c in cells[18:36]} == {("symmetric", eta) for eta in (0.6, 0.2, 0.0)}
+    assert {c[1:3] for c in cells[36:54]} == {("asymmetric", eta) for eta in (0.1, 0.2, 0.3)}
+    assert {c[3] for c in cells[:54]} == set(first)
+    assert {c[3] for c in cells[54:90]} == set(names.values()) - set(first)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10", "cifar100-npz"])
+def test_a_table_is_the_papers_runs(number, dataset):
+    base = dataset.removesuffix("-npz")
+    etas = {1: (0, 0.2, 0.4, 0.6, 0.8), 2: (0.1, 0.2, 0.3, 0.4)}[number]
+    kind = {1: "symmetric", 2: "asymmetric"}[number]
+    expected = {
+        paper_run(dataset, paper.paper_loss(name, base), kind, eta, seed)
+        for name in paper.ROWS[base]
+        for eta in etas
+        for seed in (3, 4)
+    }
+    runs = sweep.table(number, dataset, (3, 4))
+    assert set(runs) == expected and len(runs) == len(expected)
+
+
+def test_the_official_variant_has_one_noise_draw():
+    fresh, one = (sweep.table(1, "mnist", noise_draws=draws) for draws in ("fresh", "one"))
+    assert one == [replace(c, noise_seed=0) for c in fresh]
+    assert {(c.init_seed, c.order_seed, c.augment_seed) for c in one} == {
+        (s,) * 3 for s in range(3)
+    }
+    assert one[:50] == fresh[:50], "seed 0 is the same run"
+
+
+def test_the_repository_has_other_losses_in_some_rows():
+    tables, theirs = (
+        sweep.table(None, "mnist", (0,), source) for source in ("tables", "repository")
+    )
+    assert [(c.noise, c.eta) for c in theirs] == [(c.noise, c.eta) for c in tables]
+    other = {sweep._loss_name(a) for a, b in zip(tables, theirs, strict=True) if a != b}
+    assert other == {"SCE", "NCE+RCE"}
+    runs = sweep.extras("mnist", (0, 1))
+    assert not set(runs) & set(sweep.table(None, "mnist", (0, 1)))
+    lines = Counter(sweep._describe(c).removeprefix("mnist ")[:-7] for c in runs)
+    assert lines == {
+        f"{setting} {loss}": 2
+        for setting in ("symmetric 0.8", "symmetric 0.4", "asymmetric 0.4")
+        for loss in ("SCE (repository)", "NCE+RCE (repository)")
+    } | {"symmetric 0.4 FL (formula)": 2}
+
+
+def test_runs_are_described_in_short():
+    for dataset in ("mnist", "cifar10", "cifar100", "digits"):
+        for c in sweep.table(None, dataset, (0,)):
+            assert sweep._loss_name(c) in paper.ROWS["mnist" if dataset == "digits" else dataset]
+    run = paper_run("mnist", FocalLoss(gamma=2), "symmetric", 0.2, 1, noise_seed=0)
+    assert sweep._describe(replace(run, precision="bfloat16")) == (
+        "mnist symmetric 0.2 FocalLoss(gamma=2.0) seed 1 noise-seed 0 bfloat16"
+    )
+
+
+def test_the_digits_stand_in_for_mnist():
+    runs = sweep.table(2, "digits", (0, 1), epochs=3)
+    assert runs[0] == RunConfig("CELoss()", noise="asymmetric", eta=0.4, epochs=3)
+    assert runs[-1].noise_seed == runs[-1].augment_seed == 1 and len(runs) == 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"number": 3}, "number must be 1, 2 or None, got 3"),
+        ({"dataset": "mnits"}, "dataset must be one of digits, mnist, .*, got 'mnits'"),
+        ({"noise_draws": "two"}, "noise_draws must be 'fresh' or 'one', got 'two'"),
+        ({"source": "web"}, "source='web'"),
+        ({"precision": "int8"}, "precision must be one of .*, got 'int8'"),
+    ],
+)
+def test_wrong_tables_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sweep.table(**({"number": 1, "dataset": "mnist"} | arguments))
+
+
+# --- one sweep ------------------------------------------------------------------------------
+
+
+def test_what_is_finished_is_not_run_again(here, tmp_path, capsys):
+    configs = [TINY, replace(TINY, init_seed=1), TINY]
+    options = {"executor": here, "pack": tmp_path / "all.jsonl", "weights": tmp_path / "weights"}
+    assert sweep.run(configs[:1], tmp_path, **options) == {"done": 1}
+    assert sweep.run(configs, tmp_path, **options) == {"already done": 1, "done": 1}
+    assert sweep.run(configs, tmp_path, **options) == {"already done": 2}
+    names = [records.run_id(c) for c in configs[:2]]
+    assert packed(tmp_path / "all.jsonl") == names
+    assert sorted(p.stem for p in (tmp_path / "weights").iterdir()) == sorted(names)
+    assert {p.suffix for p in (tmp_path / ".work").iterdir()} == {".lock"}
+    record = records.find(TINY, tmp_path)
+    alone = training.train(TINY, progress=False)
+    assert record["test_accuracy"] == pytest.approx(alone.test_accuracy, rel=1e-8)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(line.startswith("[1/1] done: digits symm") for line in lines)
+    assert f"{record['test_accuracy'][-1]:.2f} %" in lines[0]
+
+
+def test_it_can_be_silent(here, tmp_path, capfd):
+    sweep.run([TINY], tmp_path, executor=here, progress=False)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_run_that_fails_costs_only_itself(here, tmp_path, capsys):
+    bad = replace(TINY, model="resnet34")  # wants coloured images
+    assert sweep.run([bad, TINY], tmp_path, executor=here) == {"failed": 1, "done": 1}
+    assert "[1/2] failed: digits symmetric 0.6 CE seed 0: " in capsys.readouterr().err
+
+
+def test_a_run_that_diverges_is_finished(here, tmp_path, capsys):
+    wild = replace(TINY, lr=1e30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert sweep.run([wild], tmp_path, executor=here) == {"done": 1}
+    assert "the training loss of epoch 1 is nan" in capsys.readouterr().err
+    assert sweep.run([wild], tmp_path, executor=here) == {"already done": 1}
+
+
+def test_a_damaged_record_is_set_aside_and_its_run_done_again(here, tmp_path):
+    sweep.run([TINY], tmp_path, executor=here)
+    path = records.path_of(TINY, tmp_path)
+    os.truncate(path, 100)
+    with pytest.warns(RuntimeWarning, match=f"{path.name}.*renamed"):
+        assert sweep.run([TINY], tmp_path, executor=here) == {"done": 1}
+    assert records.find(TINY, tmp_path) and path.with_name(f"{path.name}.bad").exists()
+
+
+def test_a_run_in_other_hands_is_left_to_them(here, tmp_path):
+    (tmp_path / ".work").mkdir()
+    with open(tmp_path / ".work" / f"{records.run_id(TINY)}.lock", "w") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        assert sweep.states([TINY], tmp_path) == ["running"]
+        assert sweep.run([TINY], tmp_path, executor=here) == {"elsewhere": 1}
+    assert sweep.states([TINY], tmp_path) == ["to do"]
+    assert sweep.run([TINY], tmp_path, executor=here) == {"done": 1}
+    assert sweep.states([TINY, LONG], tmp_path) == ["done", "to do"]
+
+
+def test_looking_at_a_run_does_not_keep_a_sweep_from_it(here, tmp_path):
+    (tmp_path / ".work").mkdir()
+    with open(tmp_path / ".work" / f"{records.run_id(TINY)}.lock", "w") as looker:
+        fcntl.flock(looker, fcntl.LOCK_SH)
+        threading.Timer(0.03, fcntl.flock, (looker, fcntl.LOCK_UN)).start()
+        assert sweep.run([TINY], tmp_path, executor=here) == {"done": 1}
+
+
+def test_a_time_budget_keeps_what_is_finished(here, tmp_path):
+    start = time.monotonic()
+    counts = sweep.run(
+        [TINY, LONG, replace(LONG, init_seed=1)], tmp_path, executor=here, time_budget=2
+    )
+    assert counts == {"done": 1, "stopped": 2} and time.monotonic() - start < 10
+    assert sweep.states([TINY, LONG], tmp_path) == ["done", "interrupted"]
+    assert not list((tmp_path / ".work").glob("sweep-*"))
+
+
+def full_disk(*arguments):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("where", ["write", "pack"])
+def test_a_full_disk_costs_no_training(here, tmp_path, monkeypatch, capsys, where):
+    options = {"executor": here, "pack": tmp_path / "all.jsonl"}
+    with monkeypatch.context() as patch:
+        patch.setattr(records, where, full_disk)
+        assert sweep.run([TINY], tmp_path, **options) == {"failed": 1}
+    assert "OSError: [Errno 28] No space left" in capsys.readouterr().err
+    assert sweep.states([TINY], tmp_path) == ["interrupted"]
+    monkeypatch.setattr(training._Run, "run_epoch", full_disk)  # nothing is left to be trained
+    assert sweep.run([TINY], tmp_path, **options) == {"done": 1}
+    assert set(packed(tmp_path / "all.jsonl")) == {records.run_id(TINY)}
+    assert sweep.states([TINY], tmp_path) == ["done"]
+
+
+@pytest.mark.parametrize("argument", ["workers", "threads"])
+def test_wrong_arguments_are_named(tmp_path, argument):
+    with pytest.raises(ValueError, match=r"workers and threads must be at least 1, got .*0"):
+        sweep.run([TINY], tmp_path, **{argument: 0})
+
+
+def test_a_gpu_that_is_not_there_is_noticed_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"device must be 'cpu' here.*got 'cuda'"):
+        sweep.run([TINY], tmp_path, device="cuda")
+    assert sweep._default_device() == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert sweep._default_device() == "cuda"
+
+
+def test_the_estimate_counts_runs_and_epochs(monkeypatch):
+    monkeypatch.setattr(
+        training, "seconds_per_epoch", lambda config, *rest: {512: 2.0, 64: 9.0}[config.batch_size]
+    )
+    twice = replace(TINY, epochs=2, eta=0.1)
+    assert sweep.estimate([TINY, twice, twice]) == pytest.approx(5 * 2 / 3600)
+    assert sweep.estimate([]) == 0
+    monkeypatch.undo()
+    assert 0 < sweep.estimate([TINY], "cpu", steps=2) < 0.1
+
+
+# --- the progress bar -----------------------------------------------------------------------
+
+
+def test_a_bar_where_it_is_wanted_and_possible(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    seen = []
+    for wanted in (None, True, False):
+        with _progress.progress_bar(wanted, total=1) as bar:
+            seen.append(type(bar).__name__)
+    assert ["tqdm" in name for name in seen] == [True, True, False]
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    assert isinstance(_progress.progress_bar(None), _progress._NoBar)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", None)  # as if not installed
+    assert isinstance(_progress.progress_bar(True, total=1), _progress._NoBar)
+
+
+def test_a_bar_on_a_terminal(here, tmp_path, capsys):
+    sweep.run([TINY], tmp_path, executor=here, progress=True)
+    said = capsys.readouterr().err
+    assert "1/1" in said and "[1/1] done: digits symmetric 0.6 CE seed 0: " in said
+
+
+# --- processes ------------------------------------------------------------------------------
+
+
+# As if these were not installed: no notebook, no plots, not even the bar.
+BARE = """
+from importlib.machinery import PathFinder
+genuine = PathFinder.find_spec
+absent = {"tqdm", "matplotlib", "seaborn", "IPython", "ipykernel", "papermill", "dask"}
+
+def find_spec(name, path=None, target=None):
+    return None if name.partition(".")[0] in absent else genuine(name, path, target)
+
+PathFinder.find_spec = find_spec
+"""
+
+
+def test_two_sweeps_at_once_do_every_run_once_with_nothing_but_what_they_need(tmp_path, start):
+    (tmp_path / "sitecustomize.py").write_text(BARE)
+    pack, results = tmp_path / "all.jsonl", tmp_path / "results"
+    words = ["--dataset", "digits", "--epochs", 4, "--only", "symmetric 0.8 seed 0"]
+    options = {"env": os.environ | {"PYTHONPATH": str(tmp_path)}}
+    words += ["--results", results, "--pack", pack]
+    both = [start("-m", "alfs_utils.sweep", *words, **options) for _ in range(2)]
+    said = [one.communicate(timeout=300) for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    chosen = [c for c in sweep.table(1, "digits", (0,), epochs=4) if c.eta == 0.8]
+    assert sorted(packed(pack)) == sorted(map(records.run_id, chosen))
+    assert sweep.states(chosen, results) == ["done"] * 10
+    assert all(" done" in out for out, _ in said), "both had work, or there was nothing to see"
+
+
+def test_scipy_is_needed_by_scikit_learn_alone():
+    code = "import sys; from alfs_utils import sweep; sweep.table(None, 'mnist')\n"
+    code += "print([m for m in ('scipy', 'sklearn', 'torchvision') if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert loaded.stdout == "[]\n", loaded.stderr
+
+
+def workers_of(pid):
+    children = psutil.Process(pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def holder_of(config, results, pids):
+    """The process that has the run: of those, the one with its lock file open."""
+    path = str(results / ".work" / f"{records.run_id(config)}.lock")
+    (pid,) = (p for p in pids if path in [file.path for file in psutil.Process(p).open_files()])
+    return pid
+
+
+def test_a_worker_that_is_killed_costs_only_the_run_it_had(tmp_path):
+    slow, pack = replace(TINY, epochs=60), tmp_path / "all.jsonl"
+    configs = [slow, *(replace(slow, epochs=1, init_seed=seed) for seed in range(3))]
+    killed = []
+
+    def kill():
+        wait_for(lambda: sweep.states([slow], tmp_path) == ["running"])
+        killed.append(holder_of(slow, tmp_path, [c.pid for c in workers_of(os.getpid())]))
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    counts = sweep.run(configs, tmp_path, workers=2, pack=pack, device="cpu", progress=False)
+    killer.join()
+    assert killed and counts == {"done": 4}
+    assert sorted(packed(pack)) == sorted(map(records.run_id, configs))
+    assert workers_of(os.getpid()) == []
+
+
+def test_a_run_that_kills_every_worker_is_given_up(monkeypatch):
+    monkeypatch.setattr(sweep, "TRIES", 2)
+    with sweep._Processes(1) as executor:
+        deadly, harmless = executor.submit(os._exit, 1), executor.submit(os.getppid)
+        with pytest.raises(RuntimeError, match="died 2 times"):
+            deadly.result()
+        assert harmless.result() == os.getpid()
+
+
+# With a checkpoint every tenth of a second, in its workers, too.
+DRIVER = """
+import sys
+from dataclasses import replace
+sys.path.insert(0, {root!r})
+from alfs_utils import sweep, training
+training.CHECKPOINT_SECONDS = 0.1
+short = training.RunConfig("CELoss()", epochs=1, batch_size=512)
+if __name__ == "__main__" and sys.argv[1] == "short and long":
+    sweep.run([short, replace(short, epochs=100_000)], sys.argv[2], workers=2, device="cpu")
+elif __name__ == "__main__":
+    sys.exit(sweep.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def drive(start, tmp_path):
+    path = tmp_path / "driver.py"
+    path.write_text(DRIVER.format(root=str(ROOT)))
+    return lambda *words: start(path, *words)
+
+
+def test_workers_follow_a_parent_that_is_killed(here, drive, tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    parent = drive("short and long", results)
+    checkpoint = results / ".work" / f"{records.run_id(LONG)}.ckpt"
+    wait_for(lambda: records.path_of(TINY, results).exists() and checkpoint.exists())
+    workers = workers_of(parent.pid)
+    parent.kill()
+    parent.communicate()
+    gone, alive = psutil.wait_procs(workers, timeout=10)
+    assert len(gone) == 2 and alive == [], "one of them idle, one at work"
+    assert sweep.states([TINY, LONG], results) == ["done", "interrupted"]
+
+    epochs = []
+    genuine = training._Run.run_epoch
+
+    def seen(run, *arguments):
+        epochs.append((run.epoch, run.step))
+        return genuine(run, *arguments)
+
+    monkeypatch.setattr(training._Run, "run_epoch", seen)
+    assert sweep.run([TINY, LONG], results, executor=here, time_budget=1)["stopped"] == 1
+    assert epochs[0] > (0, 0), "it went on from its checkpoint"
+
+
+def test_ctrl_c_stops_everything_and_keeps_checkpoints(drive, tmp_path):
+    words = ["--dataset", "digits", "--epochs", 100_000, "--first", 2, "--workers", 2]
+    one = drive(*words, "--results", tmp_path, "--device", "cpu")
+    runs = sweep.table(None, "digits", (0,), epochs=100_000)[:2]
+    checkpoints = [tmp_path / ".work" / f"{records.run_id(c)}.ckpt" for c in runs]
+    wait_for(lambda: all(path.exists() for path in checkpoints))
+    workers, since = workers_of(one.pid), time.monotonic()
+    os.killpg(one.pid, signal.SIGINT)  # as a terminal does: to all of them
+    said = one.communicate(timeout=120)[1]
+    assert one.returncode == 130 and time.monotonic() - since < 20
+    assert said == "interrupted: finished runs are in the ledger, the others resume\n"
+    assert len(workers) == 2 and psutil.wait_procs(workers, timeout=5)[1] == []
+    assert sweep.states(runs, tmp_path) == ["interrupted"] * 2
+    assert not list((tmp_path / ".work").glob("sweep-*"))
+
+
+# --- the command ----------------------------------------------------------------------------
+
+
+def test_list_only_first_and_seeds(cli, tmp_path, capsys):
+    ledger = ("--results", tmp_path)
+    assert cli(*SMALL, *ledger, "--seeds", 1, "--first", 1) == 0
+    assert capsys.readouterr().out == "1 done\n"
+    (tmp_path / ".work" / f"{records.run_id(sweep.table(1, 'digits', epochs=1)[1])}.ckpt").touch()
+    assert cli(*SMALL, *ledger, "--list", "--table", 1, "--seeds", 2) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = records.run_id(sweep.table(1, "digits", epochs=1)[0])
+    assert lines[0] == f"{first}  done         digits symmetric 0.8 CE seed 0"
+    assert lines[1].endswith("  interrupted  digits symmetric 0.8 GCE seed 0")
+    assert lines[-1] == "1 done, 1 interrupted, 98 to do" and len(lines) == 101
+
+    def listed(*words):
+        assert cli(*SMALL, *ledger, "--list", *words) == 0
+        return [line.split("digits ")[1] for line in capsys.readouterr().out.splitlines()[:-1]]
+
+    assert listed("--only", "symmetric 0.8 NCE+RCE") == [
+        f"symmetric 0.8 NCE+RCE seed {seed}" for seed in range(3)
+    ]
+    assert listed("--only", "CE,AGCE 0.4", "--seeds", 1) == [
+        f"{noise} 0.4 {name} seed 0"
+        for noise in ("symmetric", "asymmetric")
+        for name in ("CE", "AGCE")
+    ]
+    assert listed("--only", first) == ["symmetric 0.8 CE seed 0"]
+    assert listed("--first", 2, "--noise-draws", "one", "--only", "1")[0] == (
+        "symmetric 0.8 CE seed 1 noise-seed 0"
+    )
+    assert listed("--first", 1) == ["symmetric 0.8 GCE seed 0"], "the first that is not done"
+    assert len(listed("--extras", "--seeds", 1)) == 7
+    assert not list((tmp_path / "digits").glob("*.bad"))
+
+
+def test_the_estimate_is_printed_in_hours(cli, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(training, "seconds_per_epoch", lambda *arguments: 36.0)
+    assert cli(*SMALL, "--results", tmp_path, "--seeds", 1, "--estimate") == 0
+    assert capsys.readouterr().out == "90 runs to do, about 0.9 hours one after the other\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dataset", "mnist"], "error: .*train-images-idx3-ubyte: not found.*download=True.*"),
+        (["--dataset", "mnits"], "error: dataset must be one of .*, got 'mnits'"),
+        ([*SMALL, "--only", "XYZ"], "error: --only='XYZ': expected words that --list shows.*"),
+        ([*SMALL, "--precision", "int8"], "error: precision must be one of .*"),
+        ([*SMALL, "--noise-draws", "no"], "error: noise_draws must be 'fresh' or 'one', got 'no'"),
+        ([*SMALL, "--results", "README.md"], "error: .*README.md.*"),
+        ([*SMALL, "--workers", "0"], "error: workers and threads must be at least 1, got 0 and 1"),
+    ],
+)
+def test_what_is_wrong_takes_one_line(cli, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.setenv("ALFS_DATA_DIR", str(tmp_path))
+    monkeypatch.chdir(ROOT)
+    ledger = [] if "--results" in words else ["--results", tmp_path]
+    assert cli(*words, *ledger) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert re.fullmatch(message, said.err.strip()), said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("8m", 480), ("1.5h", 5400)]
+)
+def test_times(text, seconds):
+    assert sweep._parser().parse_args(["--time-budget", text]).time_budget == seconds
+
+
+@pytest.mark.parametrize("words", [["--time-budget", "soon"], ["--table", "3"], ["--lst"]])
+def test_words_it_does_not_know(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        sweep.main(words)
+    assert stopped.value.code == 2 and words[-1] in capsys.readouterr().err
+
+
+def test_a_reader_may_have_seen_enough(cli, tmp_path, monkeypatch, capfd):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with monkeypatch.context() as patch, os.fdopen(writer, "w") as stdout:
+        patch.setattr(sys, "stdout", stdout)
+        assert cli(*SMALL, "--results", tmp_path, "--list") == 0
+    assert capfd.readouterr() == ("", "")
+
+
+# --- beyond one machine ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = installed("distributed")
+    options = {"processes": True, "dashboard_address": None, "silence_logs": 50}
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, **options) as cluster:
+        yield cluster
+
+
+def installed(name):
+    try:
+        return __import__(name)
+    except ImportError:
+        require(False, f"{name} (requirements-extras.txt)")
+
+
+def test_dask_workers_of_which_one_is_killed(cluster, tmp_path):
+    slow, pack = replace(TINY, epochs=60), tmp_path / "all.jsonl"
+    configs = [slow, *(replace(slow, epochs=1, init_seed=seed) for seed in range(5))]
+    with cluster.get_client() as client:
+        pids = client.run(os.getpid).values()
+        killed = []
+
+        def kill():
+            wait_for(lambda: sweep.states([slow], tmp_path) == ["running"])
+            killed.append(holder_of(slow, tmp_path, pids))
+            os.kill(killed[0], signal.SIGKILL)
+
+        runner = ThreadPoolExecutor(1).submit(
+            sweep.run, configs, tmp_path, pack=pack, executor=client.get_executor(), progress=False
+        )
+        kill_thread = threading.Thread(target=kill)
+        kill_thread.start()
+        counts = runner.result(timeout=300)
+        kill_thread.join()
+    assert killed and counts == {"done": 6}
+    assert sorted(packed(pack)) == sorted(map(records.run_id, configs))
+
+
+def test_the_command_takes_a_schedulers_address(cluster, cli, tmp_path, capsys):
+    words = (*SMALL, "--first", 2, "--results", tmp_path)
+    assert cli(*words, "--address", cluster.scheduler_address) == 0
+    assert capsys.readouterr().out == "2 done\n"
+    assert len(records.load(tmp_path)) == 2
+
+
+def test_without_dask_the_address_is_refused(cli, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "dask.distributed", None)
+    assert cli(*SMALL, "--results", tmp_path, "--address", "tcp://localhost:1") == 2
+    assert "error: --address needs Dask: pip install distributed" in capsys.readouterr().err
+
+
+SCHEDULER = """#!/bin/sh
+cp "$1" "$0.script"
+setsid sh "$0.script" >"$0.log" 2>&1 &
+echo "Submitted batch job $!"
+"""
+
+
+def test_the_slurm_script_on_the_page(tmp_path, monkeypatch, capsys):
+    """As a reader would run it, but for the scheduler: here jobs run on this machine at once."""
+    installed("dask_jobqueue")
+    for name, text in {"sbatch": SCHEDULER, "scancel": '#!/bin/sh\nkill -- -"$1"\n'}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    (code,) = (text for text in page("python") if "SLURMCluster" in text)
+    code = small(code, [('"mnist"', '"digits", (0,), epochs=1'), ("jobs=20", "jobs=1")])
+    code = code.replace("sweep.run(runs,", "sweep.run(runs[:2],")
+    names = {"__name__": "__main__"}
+    try:
+        exec(code, names)
+    finally:
+        names["client"].close()
+        names["cluster"].close()
+    script, counts = capsys.readouterr().out.rsplit("\n", 2)[:2]
+    assert counts == "{'done': 2}" and len(records.load(tmp_path / "results")) == 2
+    header = [line for line in script.splitlines() if line.startswith("#SBATCH")]
+    asked = ["-p gpu", "-n 1", "--cpus-per-task=1", "--mem=8G", "-t 04:00:00", "--gres=gpu:1"]
+    assert header[1:] == [f"#SBATCH {option}" for option in asked]
+    (worker,) = (line for line in script.splitlines() if "dask_worker" in line)
+    assert worker.startswith(f"{sys.executable} -m distributed.cli.dask_worker tcp://")
+    assert "--nthreads 1 " in worker and "--nworkers 1 " not in worker
+
+
+# --- the page -------------------------------------------------------------------------------
+
+PAGE = (ROOT / "book" / "reproduce.md").read_text()
+
+
+def page(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def small(text, changes):
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+LINES = [line for text in page("bash") for line in text.splitlines()]
+SWEEPS = [line for line in LINES if line.startswith("python -m alfs_utils.sweep ")]
+# What cannot run here: installing, and what the network or another machine has.
+ELSEWHERE = [
+    'pip install ".[sweep]"',
+    "export ALFS_DATA_DIR=~/data",
+    "git clone https://github.com/OWNER/alf-book",
+    "pip install --no-deps ./alf-book",
+]
+
+
+@pytest.mark.parametrize("line", SWEEPS)
+def test_every_sweep_on_the_page_runs(cli, tmp_path, monkeypatch, line):
+    """With digits for MNIST, one epoch, one seed and two runs."""
+    line = line.replace("mnist", "digits").replace("--device cuda", "--device cpu")
+    line = line.replace("/tmp/", "").replace("/content/drive/MyDrive/", "")
+    words = [*shlex.split(line)[3:], "--epochs", "1", "--first", "2"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, "seconds_per_epoch", lambda *arguments: 1.0)
+    assert cli(*words) == 0
+    trained = not {"--list", "--estimate"} & set(words)
+    ledgers = list(tmp_path.rglob("digits"))
+    assert len(ledgers) == trained and len(records.load(tmp_path)) == 2 * trained
+    assert len(list(tmp_path.glob("*.jsonl"))) == ("--pack" in words)
+
+
+def test_the_page_shows_nothing_that_is_not_looked_at():
+    rest = [line for line in LINES if line not in SWEEPS and line not in ELSEWHERE]
+    assert [line.split(" ")[0] for line in rest] == ["python", "python", "cp", "python"]
+    for line in rest[:2]:  # the command that the error message of missing data gives
+        assert line in data._mend("mnist")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    assert set(re.findall(r"pip install \"\.\[(\w+)\]\"", PAGE)) <= set(extras)
+
+
+def test_records_are_put_together_as_the_page_says(here, tmp_path, monkeypatch):
+    sweep.run([TINY], tmp_path / "results", executor=here)
+    two = [TINY, replace(TINY, init_seed=1)]
+    pack = tmp_path / "runs.jsonl"
+    sweep.run(two, tmp_path / "other-ledger", executor=here, pack=pack)
+    path = f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": path}
+    before = records.find(TINY, tmp_path / "results")
+    copy, unpack = (line for line in LINES if line.startswith("cp ") or "unpack" in line)
+    copy = copy.replace("/mnist", "/digits")
+    for line, said in ((unpack, "1\n"), (unpack, "0\n"), (copy, "")):
+        done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True)
+        assert done.stdout.decode() == said, done.stderr
+    assert records.find(TINY, tmp_path / "results") == before
+    assert len(records.load(tmp_path / "results")) == 2
+
+
+def test_the_pages_python_runs(here, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep, "_Processes", ThreadPoolExecutor)
+    sweep.run([TINY], "results", executor=here)
+    colab, _slurm, grid, reading = page("python")
+    assert "google.colab" in colab
+    exec(small(grid, [("epochs=5", "epochs=1")]), {"__name__": "__main__"})
+    assert "{'done': 3}" in capsys.readouterr().out and len(records.load("my-ledger")) == 3
+    exec(reading, {})
+    assert "CELoss()" in capsys.readouterr().out
+    assert len(pd.read_csv("runs.csv")) == 1
