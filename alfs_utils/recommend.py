@@ -204,7 +204,7 @@ def _above(region):
     For AUL the digits are those of a - 1, which decides.
     """
     base = 1.0 if region.family is AULLoss else 0.0
-    x = float(region.threshold) - base
+    x = (float(region.threshold) - base) * (1 + 1e-9)  # 99.999... is 100
     step = 10.0 ** (math.floor(math.log10(x)) - 2)
     steps = math.floor(x / step + 1e-6) + 1
     return float(f"{base + steps * step:.12g}")

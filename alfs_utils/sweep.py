@@ -13,6 +13,7 @@ a Dask cluster (`--address`).
 """
 
 import argparse
+import atexit
 import contextlib
 import fcntl
 import multiprocessing
@@ -390,6 +391,7 @@ def _start_worker():
     # Ctrl-C reaches every process of a terminal; here the sweep says when to stop, see `run`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    atexit.register(os._exit, 0)  # unloading torch would take a second longer
 
 
 def _die_with_parent():

@@ -15,9 +15,18 @@ import build
 # The one cell per notebook whose output is not compared: (cell's first line, why).
 IGNORED = {
     "00-quickstart": ("scale = -AGCELoss(a=4, q=0.2).slope(1.0)", "trains networks"),
+    "10-robustness": (
+        "configs = [digits_run(loss, seed) for loss in losses for seed in seeds]",
+        "trains networks",
+    ),
     "11-mnist": ("with tempfile.TemporaryDirectory() as folder:", "trains networks"),
     "12-cifar10": ('loss = paper.paper_loss(method, "cifar10")', "trains networks"),
     "13-cifar100": ('loss = paper.paper_loss(method, "cifar100")', "trains networks"),
+    "14-features": (
+        'losses = {"GCE": GCELoss(q=0.7), "AGCE": AGCELoss(a=4, q=0.2)}',
+        "trains networks",
+    ),
+    "guides/which-loss": ("losses = {", "trains networks"),
 }
 
 PATHS = build.all_notebooks()

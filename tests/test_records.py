@@ -1,10 +1,12 @@
 """The ledger: stable ids, files that are whole or absent, and the rule of the verdicts."""
 
 import errno
+import fcntl
 import json
 import math
 import os
 import random
+import threading
 import time
 from dataclasses import asdict, field, fields, make_dataclass, replace
 
@@ -258,6 +260,18 @@ def test_packing_from_several_processes_at_once_loses_nothing(record, tmp_path):
             os._exit(0)
     assert [os.waitpid(packer, 0)[1] for packer in packers] == [0] * 4
     assert sorted(path.read_text().splitlines()) == sorted(json.dumps(one) for one in many)
+
+
+def test_packing_waits_for_its_turn(record, tmp_path):
+    path = tmp_path / "all.jsonl"
+    with open(path, "w") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        packer = threading.Thread(target=records.pack, args=(record, path))
+        packer.start()
+        packer.join(timeout=0.3)
+        assert packer.is_alive() and path.stat().st_size == 0
+    packer.join()
+    assert json.loads(path.read_text()) == record
 
 
 def test_unpacking_is_repeatable_and_keeps_what_is_there(record, tmp_path):

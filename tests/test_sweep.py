@@ -231,11 +231,21 @@ def test_a_run_in_other_hands_is_left_to_them(here, tmp_path):
     assert sweep.states([TINY, LONG], tmp_path) == ["done", "to do"]
 
 
-def test_looking_at_a_run_does_not_keep_a_sweep_from_it(here, tmp_path):
+def test_a_run_that_others_finished_in_the_meantime_is_left_alone(here, tmp_path, monkeypatch):
+    pack = tmp_path / "all.jsonl"
+    sweep.run([TINY], tmp_path, executor=here, pack=pack)
+    answers = iter([None, records.find(TINY, tmp_path)])  # before the lock, and with it
+    monkeypatch.setattr(records, "find", lambda *arguments: next(answers))
+    assert sweep.run([TINY], tmp_path, executor=here, pack=pack) == {"already done": 1}
+    assert len(packed(pack)) == 1
+
+
+def test_looking_at_a_run_does_not_keep_a_sweep_from_it(here, tmp_path, monkeypatch):
     (tmp_path / ".work").mkdir()
     with open(tmp_path / ".work" / f"{records.run_id(TINY)}.lock", "w") as looker:
         fcntl.flock(looker, fcntl.LOCK_SH)
-        threading.Timer(0.03, fcntl.flock, (looker, fcntl.LOCK_UN)).start()
+        # It looks away while the sweep waits.
+        monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(looker, fcntl.LOCK_UN))
         assert sweep.run([TINY], tmp_path, executor=here) == {"done": 1}
 
 
@@ -366,7 +376,7 @@ def holder_of(config, results, pids):
 
 
 def test_a_worker_that_is_killed_costs_only_the_run_it_had(tmp_path):
-    slow, pack = replace(TINY, epochs=60), tmp_path / "all.jsonl"
+    slow, pack = replace(TINY, epochs=15), tmp_path / "all.jsonl"
     configs = [slow, *(replace(slow, epochs=1, init_seed=seed) for seed in range(3))]
     killed = []
 
@@ -448,7 +458,9 @@ def test_ctrl_c_stops_everything_and_keeps_checkpoints(drive, tmp_path):
     workers, since = workers_of(one.pid), time.monotonic()
     os.killpg(one.pid, signal.SIGINT)  # as a terminal does: to all of them
     said = one.communicate(timeout=120)[1]
-    assert one.returncode == 130 and time.monotonic() - since < 20
+    assert (
+        one.returncode == 130 and time.monotonic() - since < 60
+    )  # on a busy machine; 2 on another
     assert said == "interrupted: finished runs are in the ledger, the others resume\n"
     assert len(workers) == 2 and psutil.wait_procs(workers, timeout=5)[1] == []
     assert sweep.states(runs, tmp_path) == ["interrupted"] * 2
@@ -562,8 +574,8 @@ def installed(name):
 
 
 def test_dask_workers_of_which_one_is_killed(cluster, tmp_path):
-    slow, pack = replace(TINY, epochs=60), tmp_path / "all.jsonl"
-    configs = [slow, *(replace(slow, epochs=1, init_seed=seed) for seed in range(5))]
+    slow, pack = replace(TINY, epochs=15), tmp_path / "all.jsonl"
+    configs = [slow, *(replace(slow, epochs=1, init_seed=seed) for seed in range(3))]
     with cluster.get_client() as client:
         pids = client.run(os.getpid).values()
         killed = []
@@ -580,7 +592,7 @@ def test_dask_workers_of_which_one_is_killed(cluster, tmp_path):
         kill_thread.start()
         counts = runner.result(timeout=300)
         kill_thread.join()
-    assert killed and counts == {"done": 6}
+    assert killed and counts == {"done": 4}
     assert sorted(packed(pack)) == sorted(map(records.run_id, configs))
 
 

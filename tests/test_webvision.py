@@ -259,6 +259,8 @@ def test_the_augmentation_is_the_papers():
 
 
 def test_an_image_is_augmented_by_seed_epoch_and_index_alone(folder):
+    os.remove(folder / "google/q0001/1.jpg")
+    os.link(folder / "google/q0000/0.jpg", folder / "google/q0001/1.jpg")
     dataset = replace(webvision.load(folder), image_size=32, workers=0)
     places = [slice(0, 30), slice(30, 64)]
 
@@ -272,6 +274,7 @@ def test_an_image_is_augmented_by_seed_epoch_and_index_alone(folder):
     assert torch.equal(torch.random.get_rng_state(), before), "the global generator was used"
     for_each = (first != second).flatten(1).any(1)
     assert for_each.all(), "every epoch draws anew, for every image"
+    assert not torch.equal(first[0], first[1]), "one image twice has two draws"
     assert not torch.equal(epochs(dataset, places, seed=6)[0], first)
     # Neither loader processes, nor the order, nor what was done before an interruption matter.
     for workers in (1, 2):
@@ -318,6 +321,11 @@ def test_a_damaged_image_stops_the_run_which_then_goes_on(small, tmp_path):
         train(config, checkpoint=checkpoint)
     assert torch.load(checkpoint)["plain"]["step"] == 4
     path.write_bytes(content)
+    # Also stopped in the middle of the second epoch, whose draws are not those of a fresh run.
+    steps = iter(range(100))
+    with pytest.raises(training.Stopped, match="epoch 2"):
+        train(config, checkpoint=checkpoint, should_stop=lambda: next(steps) == 5)
+    assert torch.load(checkpoint)["plain"]["epoch"] == 1
     resumed = train(config, checkpoint=checkpoint)
     assert resumed.train_loss == whole.train_loss
     assert resumed.test_accuracy == whole.test_accuracy

@@ -11,7 +11,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PLACES = ["_config.yml", "README.md", "CITATION.cff", "pyproject.toml", "notebooks/**/*.ipynb"]
+PLACES = [
+    "_config.yml",
+    "README.md",
+    "CITATION.cff",
+    "pyproject.toml",
+    "book/*.md",
+    "notebooks/**/*.ipynb",
+]
 COLAB = "https://colab.research.google.com/github/"
 
 
