@@ -526,7 +526,7 @@ DISAGREEMENTS = (
         "MNIST's optimiser",
         "not stated",
         "ALFs: weight decay 10⁻³, plain momentum; APL: 10⁻², Nesterov, final rate 10⁻³",
-        "ALFs' protocol (chapter 11, not yet written)",
+        "ALFs' protocol (chapter 11)",
     ),
     Disagreement(
         "seeds",
@@ -545,7 +545,7 @@ DISAGREEMENTS = (
         "Figure 5",
         "GCE against AGCE",
         "the script has GCE, AUL and AEL",
-        "GCE against AGCE (chapter 14, not yet written)",
+        "GCE against AGCE (chapter 14)",
     ),
     Disagreement(
         "ANormLoss",
