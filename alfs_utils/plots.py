@@ -400,7 +400,8 @@ def accuracy_curves(runs: pd.DataFrame, dataset: str) -> Figure | None:
     lines = {label: line for pairs in found for line, label in pairs}
     lines = {method: lines[method] for method in paper.ROWS[dataset] if method in lines}
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=5, fontsize=8)
-    figure.supxlabel("epoch", fontsize=10)
+    for ax in axes.flat[max(0, len(settings) - columns) : len(settings)]:
+        ax.set_xlabel("epoch", fontsize=10)  # one for the figure would lie under the legend
     figure.supylabel("accuracy on clean test labels (%)", fontsize=10)
     return figure
 
