@@ -687,7 +687,7 @@ def test_a_run_killed_twice_ends_bit_identical(tmp_path):
     killed_repeatedly(tmp_path, kills=2, seed=random.randrange(1000))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_killed_twenty_times_ends_bit_identical(tmp_path):
     killed_repeatedly(tmp_path, kills=20, seed=random.randrange(1000))
 
