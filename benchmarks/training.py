@@ -1,6 +1,6 @@
 """Time training steps against the straightforward loop, interleaved in one run.
 
-    python benchmarks/training.py [--dataset mnist] [--rounds 5] [--steps 20] [--threads 2]
+    python benchmarks/training.py [--dataset mnist] [--rounds 5] [--steps 50] [--threads 2]
                                   [--workers 2] [--precision float32]
 
 "plain" is the loop one would write: a data set of PIL images with torchvision's transforms, a
@@ -256,7 +256,7 @@ def main():
         choices=["mnist", "cifar10", "cifar10-npz", "cifar100", "cifar100-npz"],
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=20, help="per turn")
+    parser.add_argument("--steps", type=int, default=50, help="per turn")
     parser.add_argument("--threads", type=int, default=2, help="of the training process")
     parser.add_argument("--workers", type=int, default=2, help="of the plain loop's DataLoader")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
