@@ -72,7 +72,7 @@ def test_four_blobs_crosswise_are_near_each_other_but_not_linear():
 
 def test_metrics_against_brute_force():
     """Silhouette, vote of the 10 neighbours and the probe, each written out."""
-    points, labels = blobs(25, distance=1.5)
+    points, labels = blobs(60, distance=1.0)
     found = embeddings.metrics(points, labels)
     far = np.sqrt(((points[:, None] - points[None]) ** 2).sum(axis=2))
     scores = []
