@@ -14,7 +14,6 @@ import json
 import os
 import sys
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +31,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from alfs_utils import data, models, records, training
+from alfs_utils._files import replacing
 from alfs_utils.training import RunConfig
 
 __all__ = ["Embedding", "features", "load", "make", "metrics", "picture"]
@@ -293,18 +293,13 @@ def _write(run_id, results, arrays, about):
     """Write both files; either is there whole or not at all."""
     path, text = _paths(run_id, results)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.npz")
-    try:
-        np.savez_compressed(temporary, **arrays)
-        if temporary.stat().st_size > MOST_BYTES:
-            raise ValueError(
-                f"{path}: expected at most {MOST_BYTES} bytes, got {temporary.stat().st_size}"
-            )
-        os.replace(temporary, path)
-        temporary.write_text(json.dumps(about, indent=1) + "\n")
-        os.replace(temporary, text)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)
+        size = file.seek(0, os.SEEK_END)
+        if size > MOST_BYTES:
+            raise ValueError(f"{path}: expected at most {MOST_BYTES} bytes, got {size}")
+    with replacing(text) as file:
+        file.write((json.dumps(about, indent=1) + "\n").encode())
 
 
 # --- the command ----------------------------------------------------------------------------

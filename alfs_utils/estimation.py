@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from alfs_utils import noise
+from alfs_utils.noise import count_matrix
 
 __all__ = [
     "Interval",
@@ -39,16 +39,6 @@ class Interval(NamedTuple):
     low: float | np.ndarray
     estimate: float | np.ndarray
     high: float | np.ndarray
-
-
-def count_matrix(clean, noisy, num_classes: int | None = None) -> np.ndarray:
-    """Count how often class i was called j; arguments as in `noise.transition_matrix`.
-
-    >>> count_matrix([0, 0, 0, 1, 1], [0, 0, 1, 1, 1])
-    array([[2, 1],
-           [0, 2]])
-    """
-    return noise._count(clean, noisy, num_classes)
 
 
 def transition_intervals(counts, level: float = 0.95) -> Interval:

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from alfs_utils import data, noise
+from alfs_utils.noise import count_matrix
 
 __all__ = ["CLASSES", "LICENCE", "NAMES", "HumanLabels", "convert", "load", "write_counts"]
 
@@ -204,14 +205,10 @@ def write_counts(folder: str | os.PathLike) -> list[Path]:
     first, second = load("cifar10n-random1"), load("cifar10n-random2")
     same = first.labels == second.labels
     pairs = {name: load(name) for name in NAMES}
-    counts = {name: _counts(human.clean, human) for name, human in pairs.items()}
-    counts["cifar10n-random1-random2"] = _counts(first.clean[same], first, same)
+    counts = {n: count_matrix(h.clean, h.labels, h.num_classes) for n, h in pairs.items()}
+    agreed = count_matrix(first.clean[same], first.labels[same], first.num_classes)
+    counts["cifar10n-random1-random2"] = agreed
     return [_write(Path(folder), name, count) for name, count in counts.items()]
-
-
-def _counts(clean, human, chosen=slice(None)):
-    k = human.num_classes
-    return np.bincount(clean * k + human.labels[chosen], minlength=k * k).reshape(k, k)
 
 
 def _write(folder, name, count):

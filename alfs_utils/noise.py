@@ -18,7 +18,6 @@ import io
 import json
 import numbers
 import os
-import uuid
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +27,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from alfs_utils import __version__
+from alfs_utils._files import replacing
 
 __all__ = [
     "CIFAR100_SUPERCLASS",
@@ -36,6 +36,7 @@ __all__ = [
     "class_clean_levels",
     "clean_level",
     "corrupt",
+    "count_matrix",
     "dominant_classes",
     "is_clean_dominant",
     "official_alfs",
@@ -230,8 +231,9 @@ class NoisyLabels:
             "facts": self._facts(),
         }
         text = json.dumps(card, indent=2, allow_nan=False) + "\n"
-        _replace(path, arrays.getvalue())
-        _replace(card_path, text.encode())
+        for target, content in ((path, arrays.getvalue()), (card_path, text.encode())):
+            with replacing(target) as file:
+                file.write(content)
         return path
 
     @classmethod
@@ -392,7 +394,7 @@ def transition_matrix(clean, noisy, num_classes: int | None = None) -> np.ndarra
            [ nan,  nan,  nan],
            [0.  , 0.  , 1.  ]])
     """
-    count = _count(clean, noisy, num_classes)
+    count = count_matrix(clean, noisy, num_classes)
     size = count.sum(axis=1, keepdims=True)
     return np.divide(count, size, out=np.full(count.shape, np.nan), where=size > 0)
 
@@ -435,11 +437,17 @@ def dominant_classes(clean, noisy, num_classes: int | None = None) -> np.ndarray
     >>> dominant_classes([0, 0, 0, 1, 1], [0, 0, 1, 1, 0], 3)
     array([ True, False, False])
     """
-    count = _count(clean, noisy, num_classes)
+    count = count_matrix(clean, noisy, num_classes)
     return np.diag(count) > _off_diagonal(count).max(axis=1)
 
 
-def _count(clean, noisy, num_classes):
+def count_matrix(clean, noisy, num_classes: int | None = None) -> np.ndarray:
+    """Count how often class i was called j; arguments as in `transition_matrix`.
+
+    >>> count_matrix([0, 0, 0, 1, 1], [0, 0, 1, 1, 1])
+    array([[2, 1],
+           [0, 2]])
+    """
     clean, noisy, k = _label_pair("clean", clean, "noisy", noisy, num_classes)
     return np.bincount(clean * k + noisy, minlength=k * k).reshape(k, k)
 
@@ -525,12 +533,3 @@ def _paths(path):
     if path.suffix != ".npz":  # not with_suffix: "symmetric.0.4" would become "symmetric.0.npz"
         path = path.with_name(path.name + ".npz")
     return path, path.with_suffix(".json")
-
-
-def _replace(path, data):
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

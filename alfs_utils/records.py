@@ -12,7 +12,6 @@ import os
 import platform
 import re
 import subprocess
-import uuid
 import warnings
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ import pandas as pd
 import torch
 
 from alfs_utils import __version__
+from alfs_utils._files import replacing
 from alfs_utils.training import History, RunConfig, load_once
 
 __all__ = ["Record", "find", "load", "pack", "read", "run_id", "unpack", "verdict", "write"]
@@ -127,16 +127,11 @@ def write(record: Record, folder: str | os.PathLike = "results") -> Path:
     """
     path = path_of(_check(record), folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
-    try:
-        with open(temporary, "w") as file:
-            file.write("{\n" + ",\n".join(lines) + "\n}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
+        file.flush()
+        os.fsync(file.fileno())
     return path
 
 

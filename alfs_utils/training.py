@@ -30,6 +30,7 @@ import torch
 from torch import distributed, nn
 
 from alfs_utils import _allocator, data, losses, models, noise
+from alfs_utils._files import replacing
 from alfs_utils._progress import progress_bar
 
 __all__ = ["PROTOCOLS", "History", "RunConfig", "Stopped", "paper_run", "stream", "train"]
@@ -427,8 +428,9 @@ def transition_matrix(config: RunConfig) -> np.ndarray:
 
 def accuracy(network: nn.Module, dataset: data.DataSet, batch_size: int = 1000) -> float:
     """Percent of the clean test labels that the network predicts."""
-    hits = predict(network, dataset, dataset.test_images, batch_size) == dataset.test_labels
-    return 100 * hits.double().mean().item()
+    return _percent(
+        predict(network, dataset, dataset.test_images, batch_size) == dataset.test_labels
+    )
 
 
 @torch.no_grad()
@@ -701,16 +703,11 @@ def _percent(hits):
 
 
 def _write(path, state):
-    """Write a file of tensors so that at any moment either the old or the new one is there."""
+    """Write a file of tensors, see `replacing`; makes its folder."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")  # what a kill leaves is overwritten next time
-    try:
-        with open(temporary, "wb") as file:  # a path would turn a full disk into a RuntimeError
-            torch.save(state, file)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path, "part") as file:  # a path would turn a full disk into a RuntimeError
+        torch.save(state, file)
 
 
 @contextlib.contextmanager

@@ -332,7 +332,7 @@ class _Batches(torch.utils.data.Dataset):
             try:
                 images.append(self._image(index))
             except Exception as error:  # Pillow's readers raise whatever a damaged file leads to
-                name = os.fsencode(self.files[index]).decode("utf-8", errors="backslashreplace")
+                name = _text(os.fsencode(self.files[index]))
                 return f"{name}: this image cannot be decoded ({error})"
         return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 

@@ -21,7 +21,7 @@ from conftest import ROOT
 from torch import nn
 from torch.nn import functional as F
 
-from alfs_utils import _allocator, data, losses, models, noise, training
+from alfs_utils import _allocator, _files, data, losses, models, noise, training
 from alfs_utils.losses import AGCELoss, CELoss
 from alfs_utils.training import History, RunConfig, Stopped, paper_run, train
 
@@ -628,7 +628,7 @@ def test_a_full_disk_costs_a_warning_not_the_run(tmp_path, monkeypatch, every_st
         def onto_the_full_device(path, mode):
             return open("/dev/full", mode)
 
-        monkeypatch.setattr(training, "open", onto_the_full_device, raising=False)
+        monkeypatch.setattr(_files, "open", onto_the_full_device, raising=False)
     else:
         module, name = fails.split(".")
         monkeypatch.setattr(getattr(training, module), name, no_space)

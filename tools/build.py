@@ -159,7 +159,7 @@ def shared_key() -> str:
         path = ROOT / name
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
         for file in files:
-            if "__pycache__" not in file.parts:
+            if not {"__pycache__", ".work"} & {*file.parts}:
                 digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes() + b"\0")
     return digest.hexdigest()
 
