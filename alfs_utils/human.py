@@ -31,7 +31,16 @@ import torch
 from alfs_utils import data, noise
 from alfs_utils.noise import count_matrix
 
-__all__ = ["CLASSES", "LICENCE", "NAMES", "HumanLabels", "convert", "load", "write_counts"]
+__all__ = [
+    "CLASSES",
+    "DATASETS",
+    "LICENCE",
+    "NAMES",
+    "HumanLabels",
+    "convert",
+    "load",
+    "write_counts",
+]
 
 LICENCE = "CC BY-NC 4.0"
 SIZE = 50_000  # training images of either data set
@@ -91,7 +100,8 @@ _SOURCES = {
         {"cifar100n": "noisy_label"},
     ),
 }
-NAMES = tuple(name for source in _SOURCES.values() for name in source.sets)
+DATASETS = {name: dataset for dataset, source in _SOURCES.items() for name in source.sets}
+NAMES = tuple(DATASETS)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -164,9 +174,9 @@ def load(name: str, clean=None) -> HumanLabels:
     FileNotFoundError
         With the command that downloads the file, and its licence.
     """
-    dataset = next((d for d, source in _SOURCES.items() if name in source.sets), None)
-    if dataset is None:
+    if name not in DATASETS:
         raise ValueError(f"name={name!r}: expected one of {', '.join(NAMES)}")
+    dataset = DATASETS[name]
     source, k = _SOURCES[dataset], len(CLASSES[dataset])
     path, arrays = _read(source)
     _check_arrays(source, path, arrays, k)

@@ -15,6 +15,7 @@ a Dask cluster (`--address`).
 import argparse
 import atexit
 import contextlib
+import dataclasses
 import fcntl
 import multiprocessing
 import os
@@ -39,7 +40,7 @@ from queue import SimpleQueue
 
 import torch
 
-from alfs_utils import data, paper, records, training
+from alfs_utils import data, grids, paper, records, training
 from alfs_utils._progress import progress_bar
 from alfs_utils.losses import FocalLoss
 from alfs_utils.training import RunConfig, paper_run
@@ -127,6 +128,16 @@ def extras(dataset: str, seeds: Sequence[int] = (0,), **changes) -> list[RunConf
     ]
 
 
+# Names of `--grid`: the data set without `--dataset`, and the runs.
+GRIDS = {
+    "extras": ("mnist", extras),
+    "figure-3": ("cifar10", grids.figure_3),
+    "figure-5": ("mnist", grids.figure_5),
+    "tuning": ("mnist", grids.tuning),
+    "reduced": ("cifar10", grids.reduced),
+}
+
+
 def _config(dataset, loss, noise, eta, seed, changes):
     if dataset != "digits":
         return paper_run(dataset, loss, noise, eta, seed, **changes)
@@ -148,6 +159,13 @@ def _rows(dataset):
 def _describe(config):
     """A run in words, as `--only` reads them."""
     words = [config.dataset, config.noise, f"{config.eta:g}", _loss_name(config)]
+    recipe = training.PROTOCOLS.get(data.base_name(config.dataset))
+    if recipe and config.model != recipe["model"]:
+        words += [config.model]
+    if config.train_size:
+        words += [f"{config.train_size}-images"]
+    if recipe and config.epochs != recipe["epochs"]:
+        words += [f"{config.epochs}-epochs"]
     words += [f"seed {config.init_seed}"]
     if config.noise_seed != config.init_seed:
         words += [f"noise-seed {config.noise_seed}"]
@@ -469,11 +487,11 @@ def _parser():
     )
     add = parser.add_argument
     add("--table", type=int, choices=sorted(TABLES), help="default: both")
-    add("--dataset", default="mnist", help="mnist, cifar10, cifar100 or, to try, digits")
+    add("--grid", choices=GRIDS, help="other runs than the tables'")
+    add("--dataset", help="mnist (default), cifar10, cifar100 or, to try, digits")
     add("--results", default="results", help="the ledger's folder; default: results")
     add("--seeds", type=int, default=3, help="runs per cell; default: 3")
     add("--noise-draws", default="fresh", help="fresh for each seed (default), or one for all")
-    add("--extras", action="store_true", help="the runs beside the tables instead")
     add("--epochs", type=int, help="other than the paper's")
     add("--precision", help="float32 (default), bfloat16 or float16")
     add("--only", default="", metavar="WORDS", help='as in --list: "CE,AGCE symmetric 0.8"')
@@ -491,14 +509,16 @@ def _parser():
 
 
 def _chosen(options):
-    dataset, seeds = data.find(options.dataset), range(options.seeds)
+    seeds = range(options.seeds)
+    if options.grid:
+        default, grid = GRIDS[options.grid]
+        configs = grid(data.find(options.dataset or default), seeds)
+    else:
+        dataset = data.find(options.dataset or "mnist")
+        configs = table(options.table, dataset, seeds, noise_draws=options.noise_draws)
     changes = {name: getattr(options, name) for name in ("epochs", "precision")}
     changes = {name: value for name, value in changes.items() if value is not None}
-    if options.extras:
-        configs = extras(dataset, seeds, **changes)
-    else:
-        draws = options.noise_draws
-        configs = table(options.table, dataset, seeds, noise_draws=draws, **changes)
+    configs = [dataclasses.replace(c, **changes) for c in configs]
     configs = [c for c in configs if _matches(c, options.only)]
     if not configs:
         raise ValueError(f"--only={options.only!r}: expected words that --list shows for some run")

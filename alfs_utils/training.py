@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import distributed, nn
 
-from alfs_utils import _allocator, data, losses, models, noise
+from alfs_utils import _allocator, data, human, losses, models, noise
 from alfs_utils._files import replacing
 from alfs_utils._progress import progress_bar
 
@@ -69,11 +69,12 @@ class RunConfig:
         A name that `alfs_utils.data.load` knows.
     model : str
         A name that `alfs_utils.models.build` knows.
-    noise : {"symmetric", "asymmetric", "asymmetric-superclass", "pairflip", "none"}
+    noise : {"symmetric", "asymmetric", "asymmetric-superclass", "pairflip", "none"} or human labels
         Kind of label noise on the training labels; every epoch is tested on clean labels.
         "asymmetric" is `noise.asymmetric` (digits flip as MNIST's do); "-superclass" is CIFAR-100's
-        other convention. "none", with `eta` 0, is for "webvision-mini", whose labels are noisy as
-        they come, and for it alone.
+        other convention. One of `human.NAMES`, such as "cifar10n-worst", with `eta` 0: labels that
+        people gave to the images of CIFAR-10 or CIFAR-100. "none", with `eta` 0, is for
+        "webvision-mini", whose labels are noisy as they come, and for it alone.
     eta : float
         Noise rate, in [0, 1].
     counts : {"iid", "exact", "official"}
@@ -168,9 +169,12 @@ class RunConfig:
         if as_it_comes != (self.noise == "none"):
             expected = "'none'" if as_it_comes else "another than 'none'"
             raise ValueError(f"noise must be {expected} for {self.dataset!r}, got {self.noise!r}")
-        if as_it_comes and (self.eta or self.counts != "iid"):
+        people = human.DATASETS.get(self.noise)
+        if people and people != data.base_name(self.dataset):
+            raise ValueError(f"dataset must be {people!r} for {self.noise!r}, got {self.dataset!r}")
+        if self.noise not in _NOISE and (self.eta or self.counts != "iid"):
             raise ValueError(
-                f"eta must be 0.0 and counts 'iid' for {self.dataset!r}, got {self.eta} and "
+                f"eta must be 0.0 and counts 'iid' for noise={self.noise!r}, got {self.eta} and "
                 f"{self.counts!r}"
             )
         if self.counts == "official" and (
@@ -192,7 +196,8 @@ def paper_run(
     dataset : str
         "mnist", "cifar10" or "cifar100", or the "-npz" name of the latter two; "webvision-mini".
     loss, noise, eta
-        See `RunConfig`. Clean labels: "symmetric", 0. "webvision-mini": "none", 0.
+        See `RunConfig`. Clean labels: "symmetric", 0. "webvision-mini": "none", 0. Human labels:
+        their name, 0; they are not in the paper, the rest of the recipe is.
     seed : int
         Noise, initial weights, order and augmentation all start from it.
     **changes
@@ -202,7 +207,8 @@ def paper_run(
     if base not in protocols:
         raise ValueError(f"dataset must be one of {sorted(protocols)}, got {dataset!r}")
     seeds = dict.fromkeys(("noise_seed", "init_seed", "order_seed", "augment_seed"), seed)
-    recipe = {"dataset": dataset, "noise": noise, "eta": eta, "counts": "official", **seeds}
+    counts = "iid" if noise in human.DATASETS else "official"
+    recipe = {"dataset": dataset, "noise": noise, "eta": eta, "counts": counts, **seeds}
     return RunConfig(loss, **(recipe | protocols[base] | changes))
 
 
@@ -265,9 +271,10 @@ class History:
 
         Cross-fitted, so that nothing is chosen on the images it is reported on: the epoch that
         agrees best with noisy labels on one half of the test set is reported on the other half.
-        NaN where there are none, since the training labels are noisy as they come.
+        NaN where nobody knows how to draw them: the training labels are noisy as they come, or
+        people gave them.
         """
-        if not self.half_agreement or self.config.noise == "none":
+        if not self.half_agreement or self.config.noise not in _NOISE:
             return math.nan
         chosen = np.argmax(self.half_agreement, axis=0)
         return float(np.mean([self.half_accuracy[chosen[h]][1 - h] for h in (0, 1)]))
@@ -411,6 +418,10 @@ def noisy_labels(config: RunConfig, dataset: data.DataSet) -> noise.NoisyLabels:
     labels = dataset.train_labels[: config.train_size or None].cpu().numpy()
     if config.noise == "none":
         return noise.corrupt(labels, np.eye(dataset.num_classes), config.noise_seed)
+    if config.noise in human.DATASETS:
+        given = human.load(config.noise, dataset.train_labels.cpu().numpy())
+        n, seed = len(labels), config.noise_seed
+        return noise.NoisyLabels(given.labels[:n], labels, given.T, seed, "human", config.noise)
     if config.counts == "official":
         name = data.base_name(config.dataset)
         return noise.official_alfs(labels, name, config.noise, config.eta, config.noise_seed)
@@ -419,8 +430,8 @@ def noisy_labels(config: RunConfig, dataset: data.DataSet) -> noise.NoisyLabels:
 
 def transition_matrix(config: RunConfig) -> np.ndarray:
     """The (k, k) matrix of `config`'s label noise; ValueError for noise that nobody knows."""
-    if config.noise == "none":
-        raise ValueError(f"noise of {config.dataset!r}: nobody knows its transition matrix")
+    if config.noise not in _NOISE:
+        raise ValueError(f"noise {config.noise!r} of {config.dataset!r}: not drawn from a matrix")
     name = data.base_name(config.dataset)
     name = "mnist" if name == "digits" else name
     return _NOISE[config.noise](name, config.eta)
@@ -691,7 +702,7 @@ def _noisy_copy(config, dataset):
     Without a model of the noise, the clean ones: `History.noisy_validation` does not use them.
     Its seed is far from those in use, so that it shares no draw with the training labels.
     """
-    if config.noise == "none":
+    if config.noise not in _NOISE:
         return dataset.test_labels
     clean = dataset.test_labels.cpu().numpy()
     noisy = noise.corrupt(clean, transition_matrix(config), config.noise_seed + 2**31)
@@ -741,7 +752,7 @@ _OFFICIAL_KINDS = ("symmetric", "asymmetric")
 _CHOICES = {
     "dataset": data.NAMES,
     "model": models.NAMES,
-    "noise": (*_NOISE, "none"),
+    "noise": (*_NOISE, "none", *human.NAMES),
     "schedule": tuple(_SCHEDULES),
     "counts": ("iid", "exact", "official"),
     "precision": ("float32", "bfloat16", "float16"),

@@ -1,5 +1,6 @@
 """The grids of Figures 3 and 5: their size, their thresholds, their controls."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -92,6 +93,21 @@ def test_figure_5_is_ten_cells_of_table_1():
     # The ids under which these two were trained.
     assert records.run_id(configs[4]) == "f37d3a0dfa08"
     assert records.run_id(configs[9]) == "489a691d8b9e"
+
+
+def test_reduced_runs_differ_from_the_protocol_in_three_fields_only():
+    runs = grids.reduced("cifar10-npz", (0, 1))
+    assert len(runs) == len(set(runs)) == 2 * 2 * 5
+    recipe = {"model": "cifar_cnn", "train_size": 0, "epochs": 120}
+    for config in runs:
+        again = (config.dataset, config.loss, config.noise, config.eta, config.init_seed)
+        assert replace(config, **recipe) == paper_run(*again)
+    assert {(c.noise, c.eta, c.counts) for c in runs} == {
+        ("symmetric", 0.4, "official"),
+        ("cifar10n-worst", 0.0, "iid"),
+    }
+    # The id under which one of them was trained.
+    assert records.run_id(runs[0]) == "debcd5a7d40c"
 
 
 def test_tuning_crosses_the_settings():

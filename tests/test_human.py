@@ -12,7 +12,7 @@ import torch
 from conftest import ROOT, require
 from test_noise import FINE_NAMES
 
-from alfs_utils import human, noise
+from alfs_utils import data, grids, human, noise, records, training
 from alfs_utils.human import CLASSES, NAMES, convert, load, write_counts
 
 SIZE = 300
@@ -55,6 +55,14 @@ def rewrite(tmp_path, arrays, **changes):
     np.savez(tmp_path / "CIFAR-10_human.npz", **arrays)
 
 
+def images_of(arrays):
+    """A data set of grey squares with these clean labels."""
+    clean = torch.tensor(arrays["clean_label"])
+    shape = 3, 32, 32
+    pixels = (25 * clean).to(torch.uint8).reshape(-1, 1, 1, 1).expand(-1, *shape)
+    return data.DataSet("cifar10-npz", pixels, clean, pixels, clean, 10, (0.5,) * 3, (0.2,) * 3)
+
+
 # --- what is there --------------------------------------------------------------------------
 
 
@@ -80,6 +88,38 @@ def test_every_set_is_the_array_of_the_file(published, tmp_path, kind):
         assert not found.labels.flags.writeable and not found.clean.flags.writeable
         assert (found.name, found.num_classes) == (name, len(CLASSES[dataset]))
         assert found.licence == "CC BY-NC 4.0" and found.licence in repr(found)
+
+
+def test_a_run_trains_on_human_labels_and_is_tested_on_clean_ones(published, monkeypatch):
+    arrays = published["cifar10"]
+    images = images_of(arrays)
+    monkeypatch.setattr(training, "load_once", lambda name: images)
+    monkeypatch.setattr(records, "load_once", lambda name: images)
+    (config,) = (
+        replace(c, epochs=1, train_size=200)
+        for c in grids.reduced("cifar10-npz")
+        if c.noise == "cifar10n-worst" and c.loss == "CELoss()"
+    )
+    run = training._Run(config, torch.device("cpu"))
+    given, clean = arrays["worse_label"][:200], arrays["clean_label"][:200]
+    np.testing.assert_array_equal(run.given, given)
+    np.testing.assert_array_equal(run.wrong, given != clean)
+    np.testing.assert_array_equal(run.dataset.test_labels, arrays["clean_label"])
+    record = records.make(training.train(config, progress=False))
+    assert record["noise_rate"] == (given != clean).mean()
+    assert record["labels_sha256"] == hashlib.sha256(given.astype("<i8").tobytes()).hexdigest()
+    assert len(record["test_accuracy"]) == 1 and record["config"]["noise"] == "cifar10n-worst"
+    with pytest.raises(ValueError, match="noise 'cifar10n-worst' of 'cifar10-npz': not drawn"):
+        training.transition_matrix(config)
+
+
+def test_a_run_refuses_images_in_another_order(published, monkeypatch):
+    images = images_of(published["cifar10"])
+    images = replace(images, train_labels=images.train_labels.roll(1))
+    monkeypatch.setattr(training, "load_once", lambda name: images)
+    config = grids.reduced("cifar10-npz")[-1]
+    with pytest.raises(ValueError, match=r"CIFAR-10_human\.pt: .*order"):
+        training.train(replace(config, train_size=0), progress=False)
 
 
 def test_what_is_known_about_the_labels(published):

@@ -12,6 +12,7 @@ from alfs_utils._torchvision import torchvision
 SHAPES = {
     "digits_cnn": (1, 8, 8),
     "mnist_cnn": (1, 28, 28),
+    "cifar_cnn_small": (3, 32, 32),
     "cifar_cnn": (3, 32, 32),
     "resnet34": (3, 32, 32),
 }
@@ -50,6 +51,7 @@ TEXT = {
         "pool 2",
         *head(3136, 256),
     ],
+    "cifar_cnn_small": [*conv(3, 32), "pool 2", *conv(32, 64), "pool 2", *head(4096, 128)],
 }
 
 
@@ -144,7 +146,7 @@ def test_initial_weights_are_uniform_within_the_bounds(name):
         for layer in models.build(name, 10, seed=0).modules()
         if isinstance(layer, nn.Conv2d | nn.Linear)
     ]
-    assert len(layers) == {"digits_cnn": 4, "mnist_cnn": 4, "cifar_cnn": 8, "resnet34": 37}[name]
+    assert len(layers) == {"cifar_cnn": 8, "resnet34": 37}.get(name, 4)
     for layer in layers:
         fan_in = layer.weight[0].numel()
         if isinstance(layer, nn.Conv2d):  # Kaiming uniform for ReLU
@@ -192,6 +194,6 @@ def test_it_maps_images_to_as_many_logits_as_classes(name):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    known = r"\['cifar_cnn', 'digits_cnn', 'mnist_cnn', 'resnet34', 'resnet50'\]"
+    known = r"\['cifar_cnn', 'cifar_cnn_small', 'digits_cnn', 'mnist_cnn', 'resnet34', 'resnet50'\]"
     with pytest.raises(ValueError, match=f"name must be one of {known}, got 'resnet'"):
         models.build("resnet", 10, seed=0)

@@ -499,7 +499,7 @@ def test_list_only_first_and_seeds(cli, tmp_path, capsys):
         "symmetric 0.8 CE seed 1 noise-seed 0"
     )
     assert listed("--first", 1) == ["symmetric 0.8 GCE seed 0"], "the first that is not done"
-    assert len(listed("--extras", "--seeds", 1)) == 7
+    assert len(listed("--grid", "extras", "--seeds", 1)) == 7
     assert not list((tmp_path / "digits").glob("*.bad"))
 
 

@@ -445,7 +445,9 @@ def test_the_noisy_validation_epoch_is_chosen_on_the_other_half():
     # The even half prefers epoch 2, where the odd half has 50; the odd half epoch 1: 10.
     assert history.noisy_validation == (50 + 10) / 2
     assert (history.last, history.best) == (30, 40)
-    assert math.isnan(replace(history, config=as_it_comes()).noisy_validation)
+    people = RunConfig(CELoss(), dataset="cifar10", noise="cifar10n-worst", eta=0.0)
+    for config in (as_it_comes(), people):
+        assert math.isnan(replace(history, config=config).noisy_validation)
     none = History(SHORT, [], [], 0.6, 0.0, status="the training loss of epoch 1 is nan")
     assert all(math.isnan(x) for x in (none.last, none.best, none.noisy_validation))
 
@@ -698,7 +700,7 @@ WRONG = {
     "loss": [None, "AGCELos(a=4, q=0.2)", "AGCELoss(a=-1, q=0.2)", "__import__('os')"],
     "dataset": ["mnits", None],
     "model": ["resnet"],
-    "noise": ["symetric", "asymmetric-superclass", "none"],
+    "noise": ["symetric", "asymmetric-superclass", "none", "cifar10n", None],
     "eta": [1.5, -0.1, math.nan, "0.4", None, True],
     "augment": [1, "no"],
     "epochs": [0, 2.0, True, "3"],
@@ -724,6 +726,26 @@ def test_a_wrong_field_is_named_with_its_value(name, value):
 
 def test_every_field_has_a_wrong_value():
     assert set(WRONG) == set(asdict(SHORT))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "dataset must be 'cifar10' for 'cifar10n-worst', got 'digits'"),
+        ({"dataset": "cifar100"}, "dataset must be 'cifar10' for 'cifar10n-worst', got 'cifar100'"),
+        (
+            {"dataset": "cifar100-npz", "noise": "cifar100n"},
+            "eta must be 0.0 and counts 'iid' for noise='cifar100n', got 0.6 and 'iid'",
+        ),
+        (
+            {"dataset": "cifar10", "eta": 0, "counts": "official"},
+            "eta must be 0.0 and counts 'iid' for noise='cifar10n-worst', got 0.0 and 'official'",
+        ),
+    ],
+)
+def test_human_labels_go_with_their_images_and_no_rate(changes, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        RunConfig(CELoss(), **({"noise": "cifar10n-worst"} | changes))
 
 
 def test_a_config_is_frozen_and_its_loss_canonical():
