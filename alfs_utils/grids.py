@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from alfs_utils import data, paper
+import pandas as pd
+
+from alfs_utils import data, paper, records
 from alfs_utils.asymmetry import admissible
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, Loss
 from alfs_utils.training import RunConfig, paper_run
@@ -23,11 +25,14 @@ __all__ = [
     "figure_5",
     "matched",
     "reduced",
+    "reduced_answers",
+    "reduced_runs",
     "tuning",
 ]
 
 # What a CPU can do in some minutes, where the paper's protocol takes it half a day.
 REDUCED = {"model": "cifar_cnn_small", "train_size": 10_000, "epochs": 30}
+REDUCED_METHODS = ("CE", "GCE", "AGCE", "AUL", "NCE+AGCE")
 ROBUST = 5.0  # a run is robust if it ends within so many points of its best epoch (chapter 0)
 
 
@@ -141,7 +146,64 @@ def reduced(dataset: str = "cifar10", seeds: Sequence[int] = (0,)) -> list[RunCo
         paper_run(dataset, paper.paper_loss(name, "cifar10"), *noise, seed, **REDUCED)
         for seed in seeds
         for noise in (("symmetric", 0.4), ("cifar10n-worst", 0.0))
-        for name in ("CE", "GCE", "AGCE", "AUL", "NCE+AGCE")
+        for name in REDUCED_METHODS
+    ]
+
+
+def reduced_runs(ledger: pd.DataFrame, noise: str) -> pd.DataFrame:
+    """The reduced runs of a ledger on "symmetric" or "cifar10n-worst" noise.
+
+    Returns the rows of `records.load` with a column `method`, in the order of the methods.
+    """
+    names = {str(paper.paper_loss(name, "cifar10")): name for name in REDUCED_METHODS}
+    seeds = sorted(set(ledger["init_seed"]))
+    found = {
+        records.run_id(config): names[config.loss]
+        for dataset in ("cifar10", "cifar10-npz")
+        for config in reduced(dataset, seeds)
+        if config.noise == noise
+    }
+    runs = ledger[ledger["id"].isin(found) & (ledger["status"] == "finished")]
+    runs = runs.assign(method=runs["id"].map(found))
+    return runs.sort_values(
+        "method", key=lambda column: column.map(REDUCED_METHODS.index), kind="stable"
+    ).reset_index(drop=True)
+
+
+def reduced_answers(runs: pd.DataFrame) -> list[tuple[str, bool | None]]:
+    """Four readings of what `reduced_runs` returns; they were fixed before any of these runs.
+
+    Means over seeds. The answer is None where a run is missing that it needs.
+    """
+    by = runs.groupby("method")
+    last, best = by["last"].mean(), by["best"].mean()
+    repeated = runs["memorised"].str[-1].groupby(runs["method"]).mean()
+    robust = ("AGCE", "AUL", "NCE+AGCE")
+    cases = (
+        (
+            "CE ends more than 5 points below its best epoch",
+            ("CE",),
+            lambda: best["CE"] - last["CE"] > ROBUST,
+        ),
+        (
+            "GCE, AGCE, AUL and NCE+AGCE each end above CE",
+            REDUCED_METHODS,
+            lambda: last.drop("CE").min() > last["CE"],
+        ),
+        (
+            "AGCE, AUL and NCE+AGCE each end above GCE",
+            ("GCE", *robust),
+            lambda: last[[*robust]].min() > last["GCE"],
+        ),
+        (
+            "these four each repeat fewer of the wrong labels than CE",
+            REDUCED_METHODS,
+            lambda: repeated.drop("CE").max() < repeated["CE"],
+        ),
+    )
+    return [
+        (reading, bool(rule()) if set(needed) <= set(last.index) else None)
+        for reading, needed, rule in cases
     ]
 
 

@@ -406,6 +406,45 @@ def accuracy_curves(runs: pd.DataFrame, dataset: str) -> Figure | None:
     return figure
 
 
+def reduced_figure(runs: pd.DataFrame) -> Figure | None:
+    """Curves of reduced runs, see `grids.reduced_runs`: accuracy, and wrong labels repeated."""
+    if not len(runs):
+        return None
+    shown = {
+        "test_accuracy": "accuracy on clean\ntest labels (%)",
+        "memorised": "wrong training labels\nrepeated (%)",
+    }
+    figure, axes = plt.subplots(1, 2, figsize=(7, 3.2))
+    for ax, (curve, label) in zip(axes, shown.items(), strict=True):
+        by_method = runs.groupby("method", sort=False)[curve]
+        curves(ax, {name: list(values) for name, values in by_method})
+        ax.set_ylabel(label, fontsize=10)
+    lines = axes[0].get_legend_handles_labels()
+    for ax in axes:
+        ax.get_legend().remove()
+    figure.legend(*lines, loc="outside lower center", ncols=5, fontsize=9)
+    run = runs.iloc[0]
+    size, epochs = f"{run.train_size:,} images", f"{run.epochs} epochs"
+    figure.suptitle(f"REDUCED: {run.dataset}, {size}, {epochs}, {run.model}", fontsize=10)
+    return figure
+
+
+def reduced_table(runs: pd.DataFrame) -> HTML:
+    """Scores and cost of reduced runs, see `grids.reduced_runs`, one row per method."""
+    rows = [
+        {
+            "method": method,
+            "runs": len(group),
+            "last epoch": f"{group['last'].mean():.2f}",
+            "best epoch": f"{group['best'].mean():.2f}",
+            "wrong labels repeated, %": f"{group['memorised'].str[-1].mean():.1f}",
+            "CPU minutes a run": f"{group['cpu_seconds'].mean() / 60:.1f}",
+        }
+        for method, group in runs.groupby("method", sort=False)
+    ]
+    return _table_or("There are no such runs yet.", rows)
+
+
 def _settings():
     return list(dict.fromkeys(cell.setting for cell in paper.CELLS if cell.table < 3))
 
