@@ -48,8 +48,13 @@ def run_id(config: RunConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def make(history: History, device: str | torch.device = "cpu", deterministic: bool = False) -> dict:
-    """The record of a run that has just ended in this process."""
+def make(
+    history: History,
+    device: str | torch.device = "cpu",
+    deterministic: bool = False,
+    compiled: bool = False,
+) -> dict:
+    """The record of a run that has just ended in this process, trained with these arguments."""
     return {
         "id": run_id(history.config),
         "config": asdict(history.config),
@@ -61,6 +66,7 @@ def make(history: History, device: str | torch.device = "cpu", deterministic: bo
         "seconds": round(history.seconds, 1),
         "cpu_seconds": round(history.cpu_seconds, 1),
         **_environment(torch.device(device), deterministic),
+        "compiled": compiled,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -205,6 +205,8 @@ def run(
     time_budget: float | None = None,
     pack: str | os.PathLike | None = None,
     weights: str | os.PathLike | None = None,
+    deterministic: bool = False,
+    compiled: bool = False,
     progress: bool | None = None,
     executor: Executor | None = None,
 ) -> dict[str, int]:
@@ -230,6 +232,8 @@ def run(
         A .jsonl file to which every finished record is appended, too.
     weights : path, optional
         A folder for the final weights, id.pt.
+    deterministic, compiled : bool
+        See `training.train`; both are for GPUs, and the records say them.
     progress : bool, optional
         False: say nothing. Otherwise every run that ends gives a line on standard error, and there
         is a bar: if standard error is a terminal (None), or in any case (True).
@@ -270,6 +274,7 @@ def run(
         "flag": flag,
         "pack": pack and Path(pack).absolute(),
         "weights": weights and Path(weights).absolute(),
+        "how": {"deterministic": deterministic, "compiled": compiled},
     }
     executor = _Processes(workers) if own else executor
     futures = {}
@@ -304,7 +309,9 @@ def _one(config, job):
     """Train one configuration, in a worker; returns its outcome and a word on it."""
     torch.set_num_threads(job["threads"])
     device = job["device"] or _default_device()
-    results, name = job["results"], records.run_id(config)
+    results, name, how = job["results"], records.run_id(config), job["how"]
+    if how["deterministic"]:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     checkpoint = results / ".work" / f"{name}.ckpt"
     stop = _stopper(job)
     if stop():
@@ -324,10 +331,11 @@ def _one(config, job):
                 weights=job["weights"] and job["weights"] / f"{name}.pt",
                 progress=False,
                 should_stop=stop,
+                **how,
             )
         except training.Stopped as error:
             return "stopped", str(error)
-        record = records.make(history, device)
+        record = records.make(history, device, **how)
         if job["pack"]:
             records.pack(record, job["pack"])
         records.write(record, results)
@@ -504,6 +512,8 @@ def _parser():
     add("--time-budget", type=_seconds, metavar="8m", help="stop after this time")
     add("--pack", metavar="FILE", help="append each record to this .jsonl, too")
     add("--weights", metavar="FOLDER", help="keep the final weights here")
+    add("--compile", action="store_true", dest="compiled", help="torch.compile, for a GPU")
+    add("--deterministic", action="store_true", help="repeats bit for bit on a GPU, too; slower")
     add("--address", help="of a Dask scheduler that has the workers")
     return parser
 
@@ -550,6 +560,7 @@ def _print_estimate(configs, options):
 
 def _run(configs, options):
     passed = ("workers", "device", "threads", "time_budget", "pack", "weights")
+    passed += ("deterministic", "compiled")
     arguments = {name: getattr(options, name) for name in passed}
     with contextlib.ExitStack() as stack:
         if options.address:

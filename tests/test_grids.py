@@ -1,9 +1,10 @@
-"""The grids of Figures 3 and 5: their size, their thresholds, their controls."""
+"""The grids beside the tables: their size, their thresholds, their controls, their readings."""
 
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from alfs_utils import grids, noise, paper, records
@@ -154,3 +155,58 @@ def test_answers_to_section_4_1():
         assert [i for i, answer in enumerate(found) if not answer] == wrong, changes
     some = [answer for *_, answer in grids.answers(drops(two=[20, 9, None, 4]))]
     assert some == [True] * 5 + [None, True]
+
+
+# --- reduced runs ---------------------------------------------------------------------------
+
+
+def reduced_ledger(**last):
+    """A ledger of reduced runs with these last accuracies; best 3 above, 60 - last repeated."""
+    runs = {c.loss: c for c in grids.reduced("cifar10-npz") if c.noise == "symmetric"}
+    names = [name.replace("_", "+") for name in last]
+    configs = [runs[str(paper.paper_loss(name, "cifar10"))] for name in names]
+    return pd.DataFrame(
+        {
+            "id": [records.run_id(c) for c in configs],
+            "init_seed": 0,
+            "status": "finished",
+            "last": list(last.values()),
+            "best": [value + 3 for value in last.values()],
+            "memorised": [[99.0, 60 - value] for value in last.values()],
+        }
+    )
+
+
+ALL = {"NCE_AGCE": 54.0, "AGCE": 52.0, "GCE": 50.0, "CE": 40.0, "AUL": 51.0}
+
+
+def test_reduced_runs_are_found_and_named():
+    ledger = reduced_ledger(**ALL)
+    found = grids.reduced_runs(ledger, "symmetric")
+    assert list(found["method"]) == ["CE", "GCE", "AGCE", "AUL", "NCE+AGCE"]
+    assert list(found["last"]) == [40, 50, 52, 51, 54]
+    assert not len(grids.reduced_runs(ledger, "cifar10n-worst"))
+    other = ledger.assign(id="0" * 12), ledger.assign(status="the training loss of epoch 1 is nan")
+    assert not any(len(grids.reduced_runs(ledger, "symmetric")) for ledger in other)
+    assert not len(grids.reduced_runs(ledger.iloc[:0], "symmetric"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [False, True, True, True]),
+        ({"AUL": 49.9}, [False, True, False, True]),
+        ({"AUL": 39.9}, [False, False, False, False]),
+        ({"GCE": 39.9}, [False, False, True, False]),
+        ({"NCE_AGCE": None}, [False, None, None, None]),
+        ({"CE": None}, [None, None, True, None]),
+    ],
+)
+def test_the_readings_can_come_out_either_way(changes, expected):
+    last = {name: value for name, value in (ALL | changes).items() if value is not None}
+    runs = grids.reduced_runs(reduced_ledger(**last), "symmetric")
+    assert [answer for _, answer in grids.reduced_answers(runs)] == expected
+    if "CE" in last:
+        higher = runs.assign(best=runs["last"] + 5.1)
+        assert grids.reduced_answers(higher)[0][1] is True
+        assert grids.reduced_answers(higher.assign(best=runs["last"] + 5))[0][1] is False

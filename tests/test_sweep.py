@@ -249,6 +249,27 @@ def test_looking_at_a_run_does_not_keep_a_sweep_from_it(here, tmp_path, monkeypa
         assert sweep.run([TINY], tmp_path, executor=here) == {"done": 1}
 
 
+def test_how_a_run_was_made_is_passed_on_and_recorded(cli, tmp_path, monkeypatch):
+    """Compiled and deterministic runs, for which a GPU is only needed to be faster."""
+    compiled, seen = [], []
+    monkeypatch.setattr(torch, "compile", lambda f, **_: compiled.append(f) or f)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    step = training._Run.train_step
+
+    def looked_at(self, *arguments):
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        step(self, *arguments)
+
+    monkeypatch.setattr(training._Run, "train_step", looked_at)
+    monkeypatch.setattr(sweep, "_Processes", ThreadPoolExecutor)
+    words = [*SMALL, "--results", tmp_path, "--device", "cpu", "--first", 1]
+    for options in ([], ["--compile"], ["--deterministic"]):
+        assert cli(*words, *options) == 0
+    assert sorted(records.load(tmp_path)["compiled"]) == [False, False, True] and len(compiled) == 1
+    assert set(seen) == {False, True}
+    assert os.environ.pop("CUBLAS_WORKSPACE_CONFIG") == ":4096:8"
+
+
 def test_a_time_budget_keeps_what_is_finished(here, tmp_path):
     start = time.monotonic()
     counts = sweep.run(
