@@ -23,7 +23,7 @@ book: $(READY)  ## execute the notebooks that changed, build the site, print its
 	@$(PY) tools/build.py book
 
 test: $(READY)  ## unit tests, every notebook cell against its committed output, site checks
-	@$(PY) -m pytest --nbval --nbval-cell-timeout=300
+	@$(PY) -m pytest --nbval --nbval-cell-timeout=300 --numprocesses 2 --dist loadfile
 
 execute: $(READY)  ## refresh the committed notebook outputs (NB=, PROFILE=)
 	@$(PY) tools/build.py execute --nb "$(NB)" --profile "$(PROFILE)"

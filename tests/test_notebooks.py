@@ -2,12 +2,16 @@
 
 import ast
 import re
+import shlex
 import sys
+from collections import Counter
 
 import nbformat
 import pytest
 import yaml
 from conftest import ROOT
+
+from alfs_utils import sweep
 
 sys.path.insert(0, str(ROOT / "tools"))
 import build
@@ -121,6 +125,22 @@ def test_roles_that_colab_shows_literally_stay_in_the_sources_cell(notebook):
         assert not re.search(r"\{(cite|eq|numref|ref|prf:ref|doc)(:\w)?\}", cell.source), (
             cell.source
         )
+
+
+def test_no_empty_line_tears_a_table_apart(notebook):
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            assert not re.search(r"\|\n\n+\|", cell.source), cell.source
+
+
+def test_every_sweep_that_it_shows_is_one(notebook, tmp_path, capsys):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for line in re.findall(r"^python -m alfs_utils\.sweep (.*)", text, re.MULTILINE):
+        words = shlex.split(line)
+        twice = [word for word, n in Counter(words).items() if word.startswith("--") and n > 1]
+        assert not twice, f"only the last counts: {line}"
+        assert sweep.main([*words, "--results", str(tmp_path), "--list"]) == 0, line
+        assert " to do" in capsys.readouterr().out
 
 
 def test_figures_have_alt_texts(notebook):
