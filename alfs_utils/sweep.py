@@ -166,6 +166,8 @@ def _describe(config):
         words += [f"{config.train_size}-images"]
     if recipe and config.epochs != recipe["epochs"]:
         words += [f"{config.epochs}-epochs"]
+    if recipe and not config.augment:
+        words += ["no-augmentation"]
     words += [f"seed {config.init_seed}"]
     if config.noise_seed != config.init_seed:
         words += [f"noise-seed {config.noise_seed}"]
