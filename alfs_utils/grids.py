@@ -17,16 +17,19 @@ from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, Loss
 from alfs_utils.training import RunConfig, paper_run
 
 __all__ = [
+    "COLLAPSE",
     "FIGURE_3",
     "REDUCED",
     "Panel",
     "answers",
+    "collapse",
     "figure_3",
     "figure_5",
     "matched",
     "reduced",
     "reduced_answers",
     "reduced_runs",
+    "superclass",
     "tuning",
 ]
 
@@ -96,6 +99,14 @@ FIGURE_3 = (
     Panel(AELLoss, (0.5, 1.0, 1.5, 3.0)),
 )
 
+# The settings of the CIFAR-10 tables, which collapse at asymmetric noise 0.4 (c = 3/2), between a
+# smaller a, not asymmetric there, and a larger one.
+COLLAPSE = (
+    Panel(AGCELoss, (0.3, 0.6, 2.0), (("q", 0.6),)),
+    Panel(AULLoss, (3.0, 5.5, 11.0), (("p", 3.0),)),
+    Panel(AELLoss, (1.25, 2.5, 5.0)),
+)
+
 
 def matched(loss: Loss, reference: Loss, k: int) -> Loss:
     """`loss` times the factor that gives it the slope of `reference` at u = 1/k.
@@ -121,6 +132,23 @@ def figure_5(dataset: str = "mnist", seeds: Sequence[int] = (0,)) -> list[RunCon
         for seed in seeds
         for name in ("GCE", "AGCE")
         for eta in (0.0, 0.2, 0.4, 0.6, 0.8)
+    ]
+
+
+def collapse(dataset: str = "cifar10", seeds: Sequence[int] = (0,)) -> list[RunConfig]:
+    """Asymmetric noise 0.4: `COLLAPSE` with its controls; CE and GCE are cells of Table 2."""
+    k = len(data.CLASS_COUNTS[data.base_name(dataset)])
+    losses = [loss for panel in COLLAPSE for loss in (*panel.losses, panel.control(k))]
+    return [paper_run(dataset, loss, "asymmetric", 0.4, seed) for seed in seeds for loss in losses]
+
+
+def superclass(dataset: str = "cifar100", seeds: Sequence[int] = (0,)) -> list[RunConfig]:
+    """The rows of Table 2 with flips inside CIFAR-100's superclasses, as the literature's text."""
+    return [
+        paper_run(dataset, paper.paper_loss(name, "cifar100"), "asymmetric-superclass", eta, seed)
+        for seed in seeds
+        for eta in (0.4, 0.3, 0.2, 0.1)
+        for name in paper.ROWS["cifar100"]
     ]
 
 

@@ -40,7 +40,7 @@ from queue import SimpleQueue
 
 import torch
 
-from alfs_utils import data, grids, paper, records, training
+from alfs_utils import data, grids, human, paper, records, training
 from alfs_utils._progress import progress_bar
 from alfs_utils.losses import FocalLoss
 from alfs_utils.training import RunConfig, paper_run
@@ -131,10 +131,12 @@ def extras(dataset: str, seeds: Sequence[int] = (0,), **changes) -> list[RunConf
 # Names of `--grid`: the data set without `--dataset`, and the runs.
 GRIDS = {
     "extras": ("mnist", extras),
+    "collapse": ("cifar10", grids.collapse),
     "figure-3": ("cifar10", grids.figure_3),
     "figure-5": ("mnist", grids.figure_5),
     "tuning": ("mnist", grids.tuning),
     "reduced": ("cifar10", grids.reduced),
+    "superclass": ("cifar100", grids.superclass),
 }
 
 
@@ -261,6 +263,8 @@ def run(
         raise ValueError(f"device must be 'cpu' here, where torch sees no GPU, got {device!r}")
     for dataset in sorted({c.dataset for c in configs}):
         data.load(dataset)  # what is missing is found now, not in every worker
+    for labels in sorted({c.noise for c in configs} & {*human.NAMES}):
+        human.load(labels)
     results = Path(results).absolute()
     configs = list(dict.fromkeys(configs))
     todo = [c for c in configs if records.find(c, results) is None]

@@ -197,7 +197,8 @@ def paper_run(
         "mnist", "cifar10" or "cifar100", or the "-npz" name of the latter two; "webvision-mini".
     loss, noise, eta
         See `RunConfig`. Clean labels: "symmetric", 0. "webvision-mini": "none", 0. Human labels:
-        their name, 0; they are not in the paper, the rest of the recipe is.
+        their name, 0; they are not in the paper, the rest of the recipe is, and so with
+        "asymmetric-superclass".
     seed : int
         Noise, initial weights, order and augmentation all start from it.
     **changes
@@ -207,7 +208,7 @@ def paper_run(
     if base not in protocols:
         raise ValueError(f"dataset must be one of {sorted(protocols)}, got {dataset!r}")
     seeds = dict.fromkeys(("noise_seed", "init_seed", "order_seed", "augment_seed"), seed)
-    counts = "iid" if noise in human.DATASETS else "official"
+    counts = "official" if noise in _OFFICIAL_KINDS else "iid"
     recipe = {"dataset": dataset, "noise": noise, "eta": eta, "counts": counts, **seeds}
     return RunConfig(loss, **(recipe | protocols[base] | changes))
 

@@ -379,7 +379,9 @@ def _transforms(size):
 
 def _loader(source, workers, pin_memory=False):
     if workers is None:
-        workers = len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        # macOS does not have the first.
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        workers = cpus // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     workers = min(workers, len(source))
     # A generator of its own: the loader draws a seed, and not from torch's global one.
     generator = torch.Generator()

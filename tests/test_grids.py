@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alfs_utils import grids, noise, paper, records
+from alfs_utils import grids, noise, paper, records, sweep
 from alfs_utils.asymmetry import asymmetry_ratio, certify
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, loss_from_string
 from alfs_utils.training import paper_run
@@ -94,6 +94,26 @@ def test_figure_5_is_ten_cells_of_table_1():
     # The ids under which these two were trained.
     assert records.run_id(configs[4]) == "f37d3a0dfa08"
     assert records.run_id(configs[9]) == "489a691d8b9e"
+
+
+def test_collapse_has_the_tables_setting_between_both_sides_of_the_threshold():
+    T = noise.asymmetric("cifar10", 0.4)
+    for panel, method in zip(grids.COLLAPSE, ("AGCE", "AUL", "AEL"), strict=True):
+        assert str(panel.losses[1]) == str(paper.paper_loss(method, "cifar10"))
+        assert [certify(loss, T).asymmetric for loss in panel.losses] == [False, True, True]
+        assert certify(panel.control(), T).asymmetric
+    runs = grids.collapse(seeds=(0, 1))
+    assert len(set(runs)) == 2 * 3 * 4
+    assert {(c.noise, c.eta, c.counts, c.epochs) for c in runs} == {
+        ("asymmetric", 0.4, "official", 120)
+    }
+
+
+def test_superclass_runs_are_table_2_with_another_noise():
+    blocks = {replace(c, counts="iid") for c in sweep.table(2, "cifar100", (0,))}
+    runs = grids.superclass()
+    assert {replace(c, noise="asymmetric") for c in runs} == blocks and len(runs) == len(blocks)
+    assert {c.noise for c in runs} == {"asymmetric-superclass"}
 
 
 def test_reduced_runs_differ_from_the_protocol_in_four_fields_only():

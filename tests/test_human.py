@@ -12,7 +12,7 @@ import torch
 from conftest import ROOT, require
 from test_noise import FINE_NAMES
 
-from alfs_utils import data, grids, human, noise, records, training
+from alfs_utils import data, grids, human, noise, records, sweep, training
 from alfs_utils.human import CLASSES, NAMES, convert, load, write_counts
 
 SIZE = 300
@@ -111,6 +111,14 @@ def test_a_run_trains_on_human_labels_and_is_tested_on_clean_ones(published, mon
     assert len(record["test_accuracy"]) == 1 and record["config"]["noise"] == "cifar10n-worst"
     with pytest.raises(ValueError, match="noise 'cifar10n-worst' of 'cifar10-npz': not drawn"):
         training.transition_matrix(config)
+
+
+def test_a_sweep_asks_for_the_labels_before_it_trains(published, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda name: images_of(published["cifar10"]))
+    (tmp_path / "CIFAR-10_human.pt").unlink()
+    with pytest.raises(FileNotFoundError, match="CIFAR-10_human"):
+        sweep.run(grids.reduced("cifar10-npz"), tmp_path / "ledger")
+    assert not (tmp_path / "ledger").exists()
 
 
 def test_a_run_refuses_images_in_another_order(published, monkeypatch):

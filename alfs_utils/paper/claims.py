@@ -6,7 +6,8 @@ The same predicate reads the paper's own means and ours::
     [claim.outcome(printed).holds for claim in CLAIMS]
 
 A sentence that can be read in two ways stands here twice. "Significant" names no measure, so only
-the order of the means counts. MNIST has no rows for NCE+ALF, so "all datasets" means the CIFARs.
+the order of the means counts; "underfitting" is read as an accuracy below that of CE. MNIST has no
+rows for NCE+ALF, so "all datasets" means the CIFARs.
 """
 
 import operator
@@ -153,6 +154,10 @@ _TOP_THREE = (
     "our NCE+ALFs, especially NCE+AGCE and NCE+AUL, achieve the top three best results in most "
     "test scenarios across all datasets"
 )
+_UNDERFITTING = (
+    "in our limited parameter tuning, ALFs suffer from underfitting with asymmetric label noise "
+    "with η = 0.4"
+)
 
 CLAIMS = (
     Claim(
@@ -185,9 +190,17 @@ CLAIMS = (
     ),
     Claim(
         "4.2",
-        "ALFs suffer from underfitting with asymmetric label noise with η = 0.4",
+        _UNDERFITTING,
         "AGCE, AUL and AEL below CE there, on MNIST and on CIFAR-10",
         tuple(_cells(method, _EASY, ("asymmetric",), (0.4,)) for method in _ALFS),
+        ("CE",),
+        relation=operator.lt,
+    ),
+    Claim(
+        "4.2",
+        _UNDERFITTING,
+        "AGCE, AUL and AEL below CE there, on CIFAR-10 alone",
+        tuple(_cells(method, ("cifar10",), ("asymmetric",), (0.4,)) for method in _ALFS),
         ("CE",),
         relation=operator.lt,
     ),
