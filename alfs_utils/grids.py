@@ -14,7 +14,7 @@ import pandas as pd
 from alfs_utils import data, paper, records
 from alfs_utils.asymmetry import admissible
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, Loss
-from alfs_utils.training import RunConfig, paper_run
+from alfs_utils.training import PROTOCOLS, RunConfig, paper_run
 
 __all__ = [
     "COLLAPSE",
@@ -119,7 +119,7 @@ def matched(loss: Loss, reference: Loss, k: int) -> Loss:
 
 def figure_3(dataset: str = "cifar10", seeds: Sequence[int] = (0,)) -> list[RunConfig]:
     """Symmetric noise 0.8, the recipe of the tables: each panel's losses, then all controls."""
-    k = len(data.CLASS_COUNTS[data.base_name(dataset)])
+    k = _num_classes(dataset)
     losses = [loss for panel in FIGURE_3 for loss in panel.losses]
     losses += [panel.control(k) for panel in FIGURE_3]
     return [paper_run(dataset, loss, "symmetric", 0.8, seed) for seed in seeds for loss in losses]
@@ -137,7 +137,7 @@ def figure_5(dataset: str = "mnist", seeds: Sequence[int] = (0,)) -> list[RunCon
 
 def collapse(dataset: str = "cifar10", seeds: Sequence[int] = (0,)) -> list[RunConfig]:
     """Asymmetric noise 0.4: `COLLAPSE` with its controls; CE and GCE are cells of Table 2."""
-    k = len(data.CLASS_COUNTS[data.base_name(dataset)])
+    k = _num_classes(dataset)
     losses = [loss for panel in COLLAPSE for loss in (*panel.losses, panel.control(k))]
     return [paper_run(dataset, loss, "asymmetric", 0.4, seed) for seed in seeds for loss in losses]
 
@@ -274,6 +274,13 @@ def answers(drops: Mapping[str, float]) -> list[tuple[str, str, bool | None]]:
         (quotation, reading, None if None in found else bool(rule(found)))
         for quotation, reading, found, rule in cases
     ]
+
+
+def _num_classes(dataset):
+    name = data.base_name(dataset)
+    if name not in PROTOCOLS:
+        raise ValueError(f"dataset must be one of {sorted(PROTOCOLS)}, got {dataset!r}")
+    return len(data.CLASS_COUNTS[name])
 
 
 def _robust(drops):

@@ -55,8 +55,8 @@ def build(name: str, num_classes: int, seed: int) -> nn.Module:
     """
     if name not in _BUILDERS:
         raise ValueError(f"name must be one of {sorted(_BUILDERS)}, got {name!r}")
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
+        torch.random.default_generator.manual_seed(seed)
         network = _BUILDERS[name](num_classes)
         if name != "resnet50":
             network.apply(_initialise)

@@ -4,6 +4,7 @@ A record's id is a hash of the run's configuration, so a run has one place in th
 and whenever it was trained. Records are written whole or not at all.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -65,7 +66,7 @@ def make(
         "data_sha256": load_once(history.config.dataset).sha256,
         "seconds": round(history.seconds, 1),
         "cpu_seconds": round(history.cpu_seconds, 1),
-        **_environment(torch.device(device), deterministic),
+        **_environment(torch.device(device), deterministic and not history.mixed, history.mixed),
         "compiled": compiled,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -75,12 +76,14 @@ def _rounded(x):
     return [_rounded(part) for part in x] if isinstance(x, list | tuple) else float(f"{x:.9g}")
 
 
-def _environment(device, deterministic):
+def _environment(device, deterministic, mixed):
     cuda = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if cuda else _cpu_name(),
         "threads": torch.get_num_threads(),
-        "deterministic": deterministic or not cuda,
+        "deterministic": deterministic or (not cuda and not mixed),
+        "mixed": mixed,
+        "tf32": cuda and torch.backends.cudnn.allow_tf32,
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
@@ -202,7 +205,8 @@ def find(config: RunConfig, folder: str | os.PathLike = "results") -> Record | N
         return None
     except ValueError as error:
         aside = path.with_name(path.name + ".bad")
-        os.replace(path, aside)
+        with contextlib.suppress(FileNotFoundError):  # another process was first
+            os.replace(path, aside)
         warnings.warn(f"{error}; renamed to {aside.name}", RuntimeWarning, stacklevel=2)
         return None
 
@@ -215,14 +219,19 @@ def load(folder: str | os.PathLike = "results") -> pd.DataFrame:
     DataFrame
         The fields of `RunConfig`; `last`, `best`, `noisy_validation` (test accuracy in percent, see
         `History`); the curves as lists; status, cost and environment. Ordered by data set, loss,
-        noise, rate and seed. Damaged files are left out with a warning that names them.
+        noise, rate and seed. Damaged files, and a second copy of a run, are left out with a
+        warning that names them.
     """
-    rows = []
+    rows, seen = [], {}
     for path in sorted(Path(folder).rglob("[!.]*.json")):
         if not re.fullmatch("[0-9a-f]{12}", path.stem):
             continue  # something else that is kept in the folder
         try:
-            rows.append(_row(*_read(path)))
+            record, config = _read(path)
+            first = seen.setdefault(record["id"], path)
+            if first is not path:
+                raise ValueError(f"{path}: the same run as {first}")
+            rows.append(_row(record, config))
         except ValueError as error:
             warnings.warn(f"left out: {error}", RuntimeWarning, stacklevel=2)
     columns = [f.name for f in fields(RunConfig)]

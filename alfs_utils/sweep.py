@@ -259,17 +259,24 @@ def run(
     if workers < 1 or threads < 1:
         raise ValueError(f"workers and threads must be at least 1, got {workers} and {threads}")
     own = executor is None
-    if own and device and torch.device(device).type == "cuda" and not torch.cuda.is_available():
+    if own and device and _is_cuda(device) and not torch.cuda.is_available():
         raise ValueError(f"device must be 'cpu' here, where torch sees no GPU, got {device!r}")
+    if compiled and not own:
+        raise ValueError("compiled must be False with an executor: CUDA graphs need a main thread")
     for dataset in sorted({c.dataset for c in configs}):
-        data.load(dataset)  # what is missing is found now, not in every worker
-    for labels in sorted({c.noise for c in configs} & {*human.NAMES}):
-        human.load(labels)
+        clean = data.load(dataset).train_labels  # what is missing is found now, not in every worker
+        for labels in sorted({c.noise for c in configs if c.dataset == dataset} & {*human.NAMES}):
+            human.load(labels, clean.numpy())
     results = Path(results).absolute()
     configs = list(dict.fromkeys(configs))
     todo = [c for c in configs if records.find(c, results) is None]
     counts = Counter({"already done": len(configs) - len(todo)})
     (results / ".work").mkdir(parents=True, exist_ok=True)
+    if weights:
+        Path(weights).mkdir(parents=True, exist_ok=True)
+    if pack:
+        Path(pack).parent.mkdir(parents=True, exist_ok=True)
+        open(pack, "ab").close()
     flag = results / ".work" / f"sweep-{uuid.uuid4().hex}"
     flag.touch()
     job = {
@@ -304,6 +311,13 @@ def run(
     return dict(+counts)  # without zeros
 
 
+def _is_cuda(device):
+    try:
+        return torch.device(device).type == "cuda"
+    except RuntimeError as error:
+        raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}") from error
+
+
 def _result_of(future):
     try:
         return future.result()
@@ -311,8 +325,18 @@ def _result_of(future):
         return "failed", f"{type(error).__name__}: {error}"
 
 
+# A run changes torch's random generator, number of threads and deterministic mode, which are all of
+# the process: where a Dask worker has several threads, they take turns.
+_ALONE = threading.Lock()
+
+
 def _one(config, job):
     """Train one configuration, in a worker; returns its outcome and a word on it."""
+    with _ALONE:
+        return _train(config, job)
+
+
+def _train(config, job):
     torch.set_num_threads(job["threads"])
     device = job["device"] or _default_device()
     results, name, how = job["results"], records.run_id(config), job["how"]
@@ -405,6 +429,10 @@ class _Processes(ThreadPoolExecutor):
                 except BrokenExecutor:
                     process.shutdown()
                     process = _new_process()
+                except Exception:  # it may have broken CUDA for its process
+                    process.shutdown()
+                    process = _new_process()
+                    raise
             raise RuntimeError(f"its worker process died {TRIES} times (killed, or out of memory?)")
         finally:
             self._free.put(process)
@@ -525,6 +553,10 @@ def _parser():
 
 
 def _chosen(options):
+    if options.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {options.seeds}")
+    if options.grid and (options.table or options.noise_draws != "fresh"):
+        raise ValueError("--table and --noise-draws do not go with --grid")
     seeds = range(options.seeds)
     if options.grid:
         default, grid = GRIDS[options.grid]

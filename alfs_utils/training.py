@@ -88,7 +88,8 @@ class RunConfig:
         Four independent streams: which labels flip, the initial weights, the order of the samples,
         the augmentation. Change one and the other three stay as they were.
     precision : {"float32", "bfloat16", "float16"}
-        Of the network's forward and backward pass (autocast); weights and loss stay float32.
+        Of the network's forward and backward pass (autocast); weights and loss stay float32. On a
+        GPU, "float32" convolutions use TF32 unless torch is told otherwise; the record says so.
     train_size : int
         Train on the first so many training images only; 0 for all.
     nesterov : bool
@@ -99,8 +100,8 @@ class RunConfig:
     Raises
     ------
     ValueError
-        If a value is out of range; the message names it. Everything is checked here, before any
-        training starts.
+        If a value is out of range; the message names it. What the data decide (`train_size`,
+        images that `model` does not fit) shows when training starts.
     """
 
     loss: str | nn.Module
@@ -128,7 +129,10 @@ class RunConfig:
 
     def __post_init__(self):
         try:
-            object.__setattr__(self, "loss", str(losses.loss_from_string(str(self.loss))))
+            loss = losses.loss_from_string(str(self.loss))
+            if loss.reduction != "mean":
+                raise ValueError(f"its reduction must be 'mean', got {loss.reduction!r}")
+            object.__setattr__(self, "loss", str(loss))
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"loss must be one of alfs_utils.losses or its repr, got {self.loss!r}: {error}"
@@ -142,6 +146,8 @@ class RunConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, numbers.Real):
                 raise ValueError(f"{name} must be a number, got {value!r}")
+            if math.isinf(value) and name != "clip_norm":
+                raise ValueError(f"{name} must be finite, got {value!r}")
             object.__setattr__(self, name, float(value))
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta must lie in [0, 1], got {self.eta}")
@@ -241,6 +247,9 @@ class History:
         "finished", or "the training loss of epoch 3 is nan".
     labels_sha256 : str
         Hash of the noisy training labels (`NoisyLabels.sha256`).
+    mixed : bool
+        Whether the run went on from a checkpoint of another kind of device, number of threads or
+        arguments of `train`; then it does not repeat bit for bit.
     """
 
     config: RunConfig
@@ -255,6 +264,7 @@ class History:
     half_agreement: list[list[float]] = field(default_factory=list)
     status: str = "finished"
     labels_sha256: str = ""
+    mixed: bool = False
 
     @property
     def last(self) -> float:
@@ -332,11 +342,14 @@ def train(
 
     Raises
     ------
-    ValueError, FileNotFoundError
-        From `data.load`, before training starts.
+    ValueError, OSError
+        Before training starts: from `data.load`, or for `weights` that cannot be written.
     Stopped
     """
+    if weights is not None and process()[0] == 0:
+        _check_writable(weights)
     run = _Run(config, torch.device(device))
+    run.how[2:] = [deterministic, compiled]
     if compiled:
         run.forward = torch.compile(run.forward, mode="reduce-overhead", dynamic=False)
     if checkpoint is not None:
@@ -484,12 +497,17 @@ class _Run:
             nesterov=config.nesterov,
             fused=True,
         )
+        if config.momentum:  # torch leaves them unset if the very first step overflows
+            for parameter in self.network.parameters():
+                buffer = torch.zeros_like(parameter)
+                self.optimizer.state[parameter]["momentum_buffer"] = buffer
         self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "float16")
         self.order = stream("order", config.order_seed)
         self.augmentation = stream("augmentation", config.augment_seed)
         self.generators = self.order.get_state(), self.augmentation.get_state()
         self.epoch = self.step = 0
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)
+        self.how, self.mixed = [device.type, torch.get_num_threads(), False, False], False
         self.status = "finished"
         for name in _CURVES:
             setattr(self, name, [])
@@ -604,6 +622,8 @@ class _Run:
             "criterion": self.criterion.state_dict(),
             "totals": self.totals,
             "generators": self.generators,
+            "how": self.how,
+            "mixed": self.mixed,
         }
         try:
             _write(path, state)
@@ -626,6 +646,7 @@ class _Run:
         for name in ("network", "optimizer", "scaler", "criterion"):
             getattr(self, name).load_state_dict(state[name])
         self.totals = state["totals"].to(self.device)
+        self.mixed = state.get("mixed", False) or state.get("how", self.how) != self.how
         self.order.set_state(self.generators[0])
         self.augmentation.set_state(self.generators[1])
 
@@ -639,6 +660,13 @@ class _Run:
             missing = {*_COUNTERS, *_CURVES} - state["plain"].keys() | {*_TENSORS} - state.keys()
             if missing:
                 raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+            shapes = {name: value.shape for name, value in self.network.state_dict().items()}
+            if {name: value.shape for name, value in state["network"].items()} != shapes:
+                raise ValueError("its network has other layers")
+            for name, extra in state["criterion"].items():
+                where = extra["device"] if name.endswith("_extra_state") else self.device
+                if torch.device(where).type != self.device.type:
+                    raise ValueError("its loss draws on another kind of device")
             return state
         except Exception as error:  # torch.load has no common class for what can be wrong
             aside = path.with_name(path.name + ".bad")
@@ -681,6 +709,14 @@ def _criterion(config, given, num_classes):
         weight = (counts.max() / counts.clamp(min=1)).float().cpu()
         return losses.NLNLLoss(loss.seed, compat="official", weight=weight)
     return loss
+
+
+def _check_writable(path):
+    """Before the work, not after it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise ValueError(f"weights must be a file that can be written, got {str(path)!r}")
 
 
 def _check_last_batch(batch_size, n, network, processes):

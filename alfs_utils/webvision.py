@@ -29,6 +29,7 @@ from the share, as usual, so more processes are a slightly different run (no Syn
 
 import argparse
 import contextlib
+import fcntl
 import hashlib
 import os
 import sys
@@ -412,7 +413,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         with _processes(options.device) as device:
             return _train(options, device) if options.command == "train" else _estimate(options)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
@@ -445,13 +446,31 @@ def _train(options, device):
             print(f"{records.path_of(config, options.results)}: already done")
         return 0
     checkpoint = Path(options.results) / ".work" / f"{records.run_id(config)}.ckpt"
-    history = training.train(config, device, checkpoint=checkpoint, weights=options.weights)
-    if training.process()[0] == 0:
-        record = records.make(history, device) | {"processes": training.process()[1]}
-        path = records.write(record, options.results)
-        checkpoint.unlink(missing_ok=True)  # only now: until here it was the only copy
-        print(f"{history.last:.2f} % after {history.seconds / 3600:.1f} hours: {path}")
+    with _locked(checkpoint):
+        history = training.train(config, device, checkpoint=checkpoint, weights=options.weights)
+        if training.process()[0] == 0:
+            record = records.make(history, device) | {"processes": training.process()[1]}
+            path = records.write(record, options.results)
+            checkpoint.unlink(missing_ok=True)  # only now: until here it was the only copy
+            print(f"{history.last:.2f} % after {history.seconds / 3600:.1f} hours: {path}")
     return 0
+
+
+@contextlib.contextmanager
+def _locked(checkpoint):
+    """Keep a second `train` of the same run, such as a requeued job, from this checkpoint."""
+    from alfs_utils import training
+
+    if training.process()[0]:
+        yield
+        return
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    with open(checkpoint.with_suffix(".lock"), "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{checkpoint}: another process is at work on this run") from None
+        yield
 
 
 def _check_whole(dataset):

@@ -137,6 +137,15 @@ def damages(text, record):
     yield "no text", b"\xff\xfe\x00garbage"
 
 
+def test_a_copy_in_another_folder_does_not_count_twice(record, tmp_path):
+    path = records.write(record, tmp_path)
+    copy = tmp_path / "backup" / path.name
+    copy.parent.mkdir()
+    copy.write_bytes(path.read_bytes())
+    with pytest.warns(RuntimeWarning, match=f"left out: .*{path.name}: the same run as .*backup"):
+        assert len(records.load(tmp_path)) == 1
+
+
 def test_damaged_files_are_named_left_out_and_set_aside(record, tmp_path):
     good = records.write(of(record, init_seed=5), tmp_path)
     path = records.write(record, tmp_path)

@@ -298,6 +298,34 @@ def test_a_full_disk_costs_no_training(here, tmp_path, monkeypatch, capsys, wher
     assert sweep.states([TINY], tmp_path) == ["done"]
 
 
+def test_runs_in_threads_of_one_process_do_not_disturb_each_other(tmp_path):
+    """As on a Dask worker with several threads."""
+    configs = [replace(TINY, init_seed=seed) for seed in range(4)]
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(4) as executor:
+        assert sweep.run(configs, tmp_path, device="cpu", executor=executor) == {"done": 4}
+    torch.set_num_threads(1)
+    for config in configs:
+        alone = training.train(config, progress=False)
+        assert records.find(config, tmp_path)["test_accuracy"] == pytest.approx(alone.test_accuracy)
+    torch.set_num_threads(threads)
+    with pytest.raises(ValueError, match="compiled must be False with an executor"):
+        sweep.run(configs, tmp_path, executor=executor, compiled=True)
+
+
+def test_a_run_that_fails_may_have_broken_its_process():
+    """An illegal memory access on a GPU makes everything after it fail, too."""
+    workers = sweep._Processes(1)
+    try:
+        first = workers.submit(os.getpid).result()
+        assert workers.submit(os.getpid).result() == first
+        with pytest.raises(ValueError, match="invalid literal"):
+            workers.submit(int, "x").result()
+        assert workers.submit(os.getpid).result() != first
+    finally:
+        workers.shutdown()
+
+
 @pytest.mark.parametrize("argument", ["workers", "threads"])
 def test_wrong_arguments_are_named(tmp_path, argument):
     with pytest.raises(ValueError, match=r"workers and threads must be at least 1, got .*0"):
@@ -541,6 +569,14 @@ def test_the_estimate_is_printed_in_hours(cli, tmp_path, capsys, monkeypatch):
         ([*SMALL, "--noise-draws", "no"], "error: noise_draws must be 'fresh' or 'one', got 'no'"),
         ([*SMALL, "--results", "README.md"], "error: .*README.md.*"),
         ([*SMALL, "--workers", "0"], "error: workers and threads must be at least 1, got 0 and 1"),
+        ([*SMALL, "--seeds", "0"], "error: --seeds must be at least 1, got 0"),
+        ([*SMALL, "--device", "gpu"], "error: device must be 'cpu' or 'cuda', got 'gpu'"),
+        (["--grid", "figure-3", *SMALL], "error: dataset must be one of .*, got 'digits'"),
+        (
+            ["--grid", "extras", "--table", "1"],
+            "error: --table and --noise-draws do not go with --grid",
+        ),
+        ([*SMALL, "--pack", "tests"], "error: .*Is a directory: .*tests'"),
     ],
 )
 def test_what_is_wrong_takes_one_line(cli, tmp_path, monkeypatch, capsys, words, message):

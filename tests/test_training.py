@@ -21,7 +21,7 @@ from conftest import ROOT
 from torch import nn
 from torch.nn import functional as F
 
-from alfs_utils import _allocator, _files, data, losses, models, noise, training
+from alfs_utils import _allocator, _files, data, losses, models, noise, records, training
 from alfs_utils.losses import AGCELoss, CELoss
 from alfs_utils.training import History, RunConfig, Stopped, paper_run, train
 
@@ -591,14 +591,17 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("case", [*BAD, "foreign", "older", "weights"])
+@pytest.mark.parametrize("case", [*BAD, "foreign", "older", "layers", "weights"])
 def test_a_checkpoint_that_cannot_be_used_is_set_aside_and_named(tmp_path, case):
     path = tmp_path / "run.ckpt"
     if case == "foreign":
         content = stopped_checkpoint(path, replace(SHORT, init_seed=9))
-    elif case == "older":
+    elif case in ("older", "layers"):
         state = torch.load(io.BytesIO(stopped_checkpoint(path)), weights_only=True)
-        del state["plain"]["memorised"]
+        if case == "older":
+            del state["plain"]["memorised"]
+        else:
+            state["network"]["0.kernel"] = state["network"].pop("0.weight")
         torch.save(state, path)
         content = path.read_bytes()
     elif case == "weights":
@@ -694,10 +697,48 @@ def test_a_run_killed_twenty_times_ends_bit_identical(tmp_path):
     killed_repeatedly(tmp_path, kills=20, seed=random.randrange(1000))
 
 
+def test_a_run_that_went_on_in_another_way_says_so(tmp_path, every_step):
+    def interrupted(**how):
+        calls = iter([False] * 3 + [True])
+        with pytest.raises(Stopped):
+            train(SHORT, checkpoint=tmp_path / "a", should_stop=lambda: next(calls), **how)
+
+    interrupted()
+    history = train(SHORT, checkpoint=tmp_path / "a")
+    record = records.make(history)
+    assert (history.mixed, record["mixed"], record["deterministic"]) == (False, False, True)
+    (tmp_path / "a").unlink()
+    interrupted()
+    interrupted(deterministic=True)
+    history = train(SHORT, checkpoint=tmp_path / "a", deterministic=True)
+    record = records.make(history, deterministic=True)
+    assert (history.mixed, record["mixed"], record["deterministic"]) == (True, True, False)
+
+
+def test_momentum_starts_at_zero_even_if_the_first_step_overflows():
+    """Torch's fused SGD would leave the buffers as they lay in memory."""
+    run = training._Run(replace(SHORT, dataset="digits"), torch.device("cpu"))
+    buffers = [state["momentum_buffer"] for state in run.optimizer.state.values()]
+    assert len(buffers) == len(list(run.network.parameters()))
+    assert not any(buffer.any() for buffer in buffers)
+
+
+def test_weights_that_cannot_be_written_are_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_Run", None)
+    with pytest.raises(ValueError, match="weights must be a file that can be written, got "):
+        train(SHORT, weights=tmp_path)
+
+
 # --- the configuration ----------------------------------------------------------------------
 
 WRONG = {
-    "loss": [None, "AGCELos(a=4, q=0.2)", "AGCELoss(a=-1, q=0.2)", "__import__('os')"],
+    "loss": [
+        None,
+        "CELoss(reduction='sum')",
+        "AGCELos(a=4, q=0.2)",
+        "AGCELoss(a=-1, q=0.2)",
+        "__import__('os')",
+    ],
     "dataset": ["mnits", None],
     "model": ["resnet"],
     "noise": ["symetric", "asymmetric-superclass", "none", "cifar10n", None],
@@ -705,9 +746,9 @@ WRONG = {
     "augment": [1, "no"],
     "epochs": [0, 2.0, True, "3"],
     "batch_size": [0, 128.0],
-    "lr": [0.0, -1.0, math.nan, "fast"],
-    "momentum": [-0.1, math.nan, None],
-    "weight_decay": [-1e-3, math.nan],
+    "lr": [0.0, -1.0, math.nan, math.inf, "fast"],
+    "momentum": [-0.1, math.nan, math.inf, None],
+    "weight_decay": [-1e-3, math.nan, math.inf],
     "clip_norm": [0.0, -5.0, math.nan],
     "counts": ["exactly", "official"],
     "precision": ["fp16"],
@@ -756,7 +797,7 @@ def test_a_config_is_frozen_and_its_loss_canonical():
     with pytest.raises(FrozenInstanceError):
         SHORT.eta = 0.1
     with pytest.raises(ValueError, match=r"counts must .*'official' with 'mnist', 'pairflip'"):
-        paper_run("mnist", CELoss(), "pairflip", 0.4)
+        paper_run("mnist", CELoss(), "pairflip", 0.4, counts="official")
     with pytest.raises(ValueError, match=r"momentum must .* with nesterov, got 0\.0"):
         replace(SHORT, nesterov=True, momentum=0)
     with pytest.raises(ValueError, match=r"noise must be 'none' for 'webvision-mini', got 'pair"):
