@@ -430,6 +430,17 @@ def test_labels_noisy_as_they_come_have_no_noise_model(small):
     assert row["last"] == history.last and math.isnan(row["noisy_validation"])
 
 
+def test_a_second_process_is_kept_from_a_run_and_its_checkpoint(tmp_path):
+    """Such as a job that was queued again while the first one lingers."""
+    checkpoint = tmp_path / ".work" / "id.ckpt"
+    with webvision._locked(checkpoint):
+        with pytest.raises(ValueError, match="another process is at work on this run"):
+            with webvision._locked(checkpoint):
+                pass
+    with webvision._locked(checkpoint):
+        pass
+
+
 def test_resnet50_is_torchvisions():
     from alfs_utils._torchvision import torchvision
 
