@@ -454,12 +454,14 @@ def test_a_run_that_kills_every_worker_is_given_up(monkeypatch):
 
 # With a checkpoint every tenth of a second, in its workers, too.
 DRIVER = """
+import signal
 import sys
 from dataclasses import replace
 sys.path.insert(0, {root!r})
 from alfs_utils import sweep, training
 training.CHECKPOINT_SECONDS = 0.1
 short = training.RunConfig("CELoss()", epochs=1, batch_size=512)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind "&"
 if __name__ == "__main__" and sys.argv[1] == "short and long":
     sweep.run([short, replace(short, epochs=100_000)], sys.argv[2], workers=2, device="cpu")
 elif __name__ == "__main__":
