@@ -66,7 +66,7 @@ def make(
         "data_sha256": load_once(history.config.dataset).sha256,
         "seconds": round(history.seconds, 1),
         "cpu_seconds": round(history.cpu_seconds, 1),
-        **_environment(torch.device(device), deterministic and not history.mixed, history.mixed),
+        **_environment(torch.device(device), deterministic, history.mixed),
         "compiled": compiled,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -81,7 +81,7 @@ def _environment(device, deterministic, mixed):
     return {
         "device": torch.cuda.get_device_name(device) if cuda else _cpu_name(),
         "threads": torch.get_num_threads(),
-        "deterministic": deterministic or (not cuda and not mixed),
+        "deterministic": (deterministic or not cuda) and not mixed,
         "mixed": mixed,
         "tf32": cuda and torch.backends.cudnn.allow_tf32,
         "torch": torch.__version__,
