@@ -1,11 +1,13 @@
-"""Write a file so that at any moment either the old or the new one is there, whole."""
+"""Files that several processes share: written whole or not at all, and locked."""
 
 import contextlib
+import fcntl
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 
 @contextlib.contextmanager
@@ -27,3 +29,19 @@ def replacing(path: Path, name: str | None = None) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def try_lock(file: IO, shared: bool = False) -> bool:
+    """Lock an open file until it is closed, or say that another process has it.
+
+    The kernel frees the lock however a process ends. Its file stays: were it removed, two processes
+    could hold locks on two files of one name.
+    """
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    for _ in range(5):  # who only looks holds a shared lock, for a moment
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.02)
+    return False

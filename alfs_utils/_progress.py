@@ -1,6 +1,7 @@
 """A progress bar: tqdm's where tqdm is installed and the bar is wanted, else none."""
 
 import sys
+import warnings
 
 
 def progress_bar(wanted: bool | None, **options):
@@ -15,7 +16,9 @@ def progress_bar(wanted: bool | None, **options):
         wanted = sys.stderr.isatty()
     try:
         if wanted:
-            from tqdm.auto import tqdm
+            with warnings.catch_warnings():  # without ipywidgets it warns, and draws in text
+                warnings.simplefilter("ignore")
+                from tqdm.auto import tqdm
 
             return tqdm(dynamic_ncols=True, **options)
     except ImportError:

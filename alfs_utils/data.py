@@ -190,6 +190,12 @@ def base_name(name: str) -> str:
     return name.removesuffix("-npz")
 
 
+def sources(name: str) -> tuple[str, ...]:
+    """The names under which a data set may have been trained on, the official files first."""
+    base = base_name(name)
+    return tuple(source for source in (base, f"{base}-npz") if source in _LOADERS)
+
+
 def find(name: str) -> str:
     """`name`, or `name` + "-npz" where only the arrays are at hand."""
     official = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
@@ -406,9 +412,9 @@ def _cifar(name, download) -> DataSet:
 
 
 def _cifar_official(name, download):
+    kind = _torchvision_class(name.upper())  # first: it may have to mend torchvision's import
     from torchvision.datasets.utils import check_integrity
 
-    kind = _torchvision_class(name.upper())
     if download:
         kind(folder(), download=True)
     home = folder() / kind.base_folder

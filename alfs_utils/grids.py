@@ -1,4 +1,4 @@
-"""Grids beside the tables: the paper's Figures 3 and 5, its tuning advice, and reduced runs.
+"""Grids beside the tables, and what the paper says of them: Figures 3 and 5, tuning, reduced runs.
 
 Figure 3 varies the parameter a, and with it two things at once: c r, how asymmetric the loss is on
 the noise, and how hard it pulls, -l'(u). `matched` takes them apart.
@@ -25,19 +25,23 @@ __all__ = [
     "collapse",
     "figure_3",
     "figure_5",
+    "figure_5_answers",
     "matched",
     "reduced",
     "reduced_answers",
     "reduced_runs",
     "superclass",
     "tuning",
+    "tuning_answers",
 ]
 
 # What a CPU can do in some minutes, where the paper's protocol takes it half a day. Without
 # augmentation, for with it CE repeated 7 % of the wrong labels after 30 epochs.
 REDUCED = {"model": "cifar_cnn_small", "train_size": 10_000, "epochs": 30, "augment": False}
 REDUCED_METHODS = ("CE", "GCE", "AGCE", "AUL", "NCE+AGCE")
+TUNED = ("AGCE", "AUL", "AEL")
 ROBUST = 5.0  # a run is robust if it ends within so many points of its best epoch (chapter 0)
+LEARNED = 20.0  # twice chance: a run whose best epoch is below has learned nothing that it can keep
 
 
 @dataclass(frozen=True)
@@ -136,9 +140,10 @@ def figure_5(dataset: str = "mnist", seeds: Sequence[int] = (0,)) -> list[RunCon
 
 
 def collapse(dataset: str = "cifar10", seeds: Sequence[int] = (0,)) -> list[RunConfig]:
-    """Asymmetric noise 0.4: `COLLAPSE` with its controls; CE and GCE are cells of Table 2."""
+    """Asymmetric noise 0.4: `COLLAPSE` with its controls, then CE and GCE, cells of Table 2."""
     k = _num_classes(dataset)
     losses = [loss for panel in COLLAPSE for loss in (*panel.losses, panel.control(k))]
+    losses += [paper.paper_loss(name, "cifar10") for name in ("CE", "GCE")]
     return [paper_run(dataset, loss, "asymmetric", 0.4, seed) for seed in seeds for loss in losses]
 
 
@@ -161,7 +166,7 @@ def tuning(dataset: str, seeds: Sequence[int] = (0,)) -> list[RunConfig]:
     return [
         paper_run(dataset, paper.paper_loss(name, other), "symmetric", 0.8, seed)
         for seed in seeds
-        for name in ("AGCE", "AUL", "AEL")
+        for name in TUNED
         for other in ("mnist", "cifar10")
     ]
 
@@ -182,21 +187,13 @@ def reduced(dataset: str = "cifar10", seeds: Sequence[int] = (0,)) -> list[RunCo
 def reduced_runs(ledger: pd.DataFrame, noise: str) -> pd.DataFrame:
     """The reduced runs of a ledger on "symmetric" or "cifar10n-worst" noise.
 
-    Returns the rows of `records.load` with a column `method`, in the order of the methods.
+    Returns the rows of `records.runs_of` with a column `method`, in the order of the methods.
     """
     names = {str(paper.paper_loss(name, "cifar10")): name for name in REDUCED_METHODS}
-    seeds = sorted(set(ledger["init_seed"]))
-    found = {
-        records.run_id(config): names[config.loss]
-        for dataset in ("cifar10", "cifar10-npz")
-        for config in reduced(dataset, seeds)
-        if config.noise == noise
-    }
-    runs = ledger[ledger["id"].isin(found) & (ledger["status"] == "finished")]
-    runs = runs.assign(method=runs["id"].map(found))
-    return runs.sort_values(
-        "method", key=lambda column: column.map(REDUCED_METHODS.index), kind="stable"
-    ).reset_index(drop=True)
+    configs = [c for c in reduced(seeds=sorted(set(ledger["init_seed"]))) if c.noise == noise]
+    configs.sort(key=lambda config: REDUCED_METHODS.index(names[config.loss]))
+    runs = records.runs_of(ledger, configs)
+    return runs.assign(method=runs["loss"].map(names))
 
 
 def reduced_answers(runs: pd.DataFrame) -> list[tuple[str, bool | None]]:
@@ -206,8 +203,7 @@ def reduced_answers(runs: pd.DataFrame) -> list[tuple[str, bool | None]]:
     where a run is missing that it needs.
     """
     by = runs.groupby("method")
-    last, best = by["last"].mean(), by["best"].mean()
-    repeated = runs["memorised"].str[-1].groupby(runs["method"]).mean()
+    last, best, repeated = by["last"].mean(), by["best"].mean(), by["repeated"].mean()
     robust = ("AGCE", "AUL", "NCE+AGCE")
     cases = (
         (
@@ -237,20 +233,22 @@ def reduced_answers(runs: pd.DataFrame) -> list[tuple[str, bool | None]]:
     ]
 
 
-def answers(drops: Mapping[str, float]) -> list[tuple[str, str, bool | None]]:
+def answers(runs: pd.DataFrame) -> list[tuple[str, str, bool | None]]:
     """What Section 4.1 says of Figure 3, held against runs; the readings were fixed before any run.
 
     Parameters
     ----------
-    drops : mapping of str to float
-        For each loss, as a string, the points between its best and its last epoch.
+    runs : DataFrame
+        Rows of `records.load`, one per loss: `records.runs_of(ledger, figure_3())`.
 
     Returns
     -------
     list of (quotation, reading, answer)
-        The answer is None where a run is missing that it needs.
+        The answer is None where a run is missing that it needs. A network that never got above
+        twice chance is neither robust nor overfitted: it has nothing to lose.
     """
-    half, concave, below_one, two, ael = ([drops.get(str(x)) for x in p.losses] for p in FIGURE_3)
+    ends = dict(zip(runs["loss"], zip(runs["best"], runs["last"], strict=True), strict=True))
+    half, concave, below_one, two, ael = ([ends.get(str(x)) for x in p.losses] for p in FIGURE_3)
     below, above = half[:1], half[1:2]  # a = 0.1 < 16/65 < a = 0.3
     cases = (
         ("when q = 1.5, all the curves remain robust", "all four", concave, _robust),
@@ -258,19 +256,99 @@ def answers(drops: Mapping[str, float]) -> list[tuple[str, str, bool | None]]:
             "the AGCE whose asymmetry ratio is smaller than 16/65 exhibits significant overfitting",
             "q = 0.5, a = 0.1 is not robust (a, not the ratio, is below 16/65)",
             below,
-            lambda found: not _robust(found),
+            _overfits,
         ),
         (
             "the curve is not robust on a = 0.3 > 16/65",
             "q = 0.5, a = 0.3 is not robust",
             above,
-            lambda found: not _robust(found),
+            _overfits,
         ),
         ("more and more robust as a increases gradually", "q = 0.5: the drop falls", half, _falls),
         ("when p < 1, AUL always remains robust", "p = 0.5: all four", below_one, _robust),
         ("when p = 2, AUL becomes more and more robust", "the drop falls", two, _falls),
         ("which is similar to AEL", "the drop falls", ael, _falls),
     )
+    return [
+        (quotation, reading, None if None in found else bool(rule(found)))
+        for quotation, reading, found, rule in cases
+    ]
+
+
+def tuning_answers(runs: pd.DataFrame) -> list[tuple[str, str, bool | None]]:
+    """Does the setting that the paper chose for a data set end above that for the other one?
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Rows of `records.load`, one per loss and data set, of the runs of `tuning`.
+
+    Returns
+    -------
+    list of (data set, method, answer)
+        The answer is None where one of the two runs is missing.
+    """
+    names = ("mnist", "cifar10")
+    ends = {(data.base_name(run.dataset), run.loss): run.last for run in runs.itertuples()}
+    rows = []
+    for method in TUNED:
+        losses = {name: str(paper.paper_loss(method, name)) for name in names}
+        for name, other in zip(names, reversed(names), strict=True):
+            own, theirs = ends.get((name, losses[name])), ends.get((name, losses[other]))
+            answer = None if own is None or theirs is None else bool(own > theirs)
+            rows.append((name, method, answer))
+    return rows
+
+
+def figure_5_answers(
+    runs: pd.DataFrame, features: Mapping[str, Mapping[str, float]]
+) -> list[tuple[str, str, bool | None]]:
+    """What Section 4.2 says of Figure 5, held against runs; the readings were fixed before any run.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Rows of `records.load`: `records.runs_of(ledger, figure_5())`.
+    features : mapping of str to mapping
+        For the id of a run, the metrics of its test features, see `embeddings.metrics`.
+
+    Returns
+    -------
+    list of (quotation, reading, answer)
+        The answer is None where a run, or its features, are missing.
+    """
+    drops = dict(zip(runs["id"], runs["best"] - runs["last"], strict=True))
+    ids = {(c.loss.split("Loss")[0], c.eta): records.run_id(c) for c in figure_5()}
+
+    def measure(name, *keys):
+        return [features.get(ids[key], {}).get(name) for key in keys]
+
+    overfits, mixed, separated = (
+        "GCE encounters obvious overfitting with label noise",
+        "the embeddings look completely mixed together when η = 0.8",
+        "AGCE learns good representations with more separated and clearly bounded clusters",
+    )
+    noisy = (0.2, 0.4, 0.6, 0.8)
+    cases = [
+        (
+            overfits,
+            f"GCE overfits at η = {eta}",
+            [drops.get(ids["GCE", eta])],
+            lambda found: found[0] > ROBUST,
+        )
+        for eta in noisy
+    ]
+    knn = measure("knn", ("GCE", 0.8))
+    cases += [(mixed, "GCE's features are mixed at η = 0.8", knn, lambda found: found[0] < 50)]
+    cases += [
+        (
+            separated,
+            f"AGCE's are more separated at η = {eta}",
+            measure("silhouette", ("AGCE", eta), ("GCE", eta)),
+            lambda found: found[0] > found[1],
+        )
+        for eta in noisy
+    ]
     return [
         (quotation, reading, None if None in found else bool(rule(found)))
         for quotation, reading, found, rule in cases
@@ -284,9 +362,22 @@ def _num_classes(dataset):
     return len(data.CLASS_COUNTS[name])
 
 
-def _robust(drops):
-    return max(drops) <= ROBUST
+def _learned(ends):
+    return min(best for best, _ in ends) > LEARNED
 
 
-def _falls(drops):
-    return all(a >= b for a, b in pairwise(drops))
+def _drops(ends):
+    return [best - last for best, last in ends]
+
+
+def _robust(ends):
+    return _learned(ends) and max(_drops(ends)) <= ROBUST
+
+
+def _overfits(ends):
+    return _learned(ends) and min(_drops(ends)) > ROBUST
+
+
+def _falls(ends):
+    drops = _drops(ends)
+    return _learned(ends) and drops[0] > drops[-1] and all(a >= b for a, b in pairwise(drops))

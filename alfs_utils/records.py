@@ -14,7 +14,8 @@ import platform
 import re
 import subprocess
 import warnings
-from dataclasses import asdict, fields
+from collections.abc import Iterable
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -23,11 +24,23 @@ import numpy as np
 import pandas as pd
 import torch
 
-from alfs_utils import __version__
+from alfs_utils import __version__, data
 from alfs_utils._files import replacing
-from alfs_utils.training import History, RunConfig, load_once
+from alfs_utils.training import CURVES, History, RunConfig, load_once
 
-__all__ = ["Record", "find", "load", "pack", "read", "run_id", "unpack", "verdict", "write"]
+__all__ = [
+    "Record",
+    "basis",
+    "find",
+    "load",
+    "pack",
+    "read",
+    "run_id",
+    "runs_of",
+    "unpack",
+    "verdict",
+    "write",
+]
 
 VERDICTS = ("reproduced", "close", "not reproduced", "preliminary", "not yet run")
 
@@ -60,7 +73,7 @@ def make(
         "id": run_id(history.config),
         "config": asdict(history.config),
         "status": history.status,
-        **{name: _rounded(getattr(history, name)) for name in _CURVES},
+        **{name: _rounded(getattr(history, name)) for name in CURVES},
         "noise_rate": history.noise_rate,
         "labels_sha256": history.labels_sha256,
         "data_sha256": load_once(history.config.dataset).sha256,
@@ -87,7 +100,7 @@ def _environment(device, deterministic, mixed):
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "code": _revision(),
+        "code": revision(),
     }
 
 
@@ -102,8 +115,11 @@ def _cpu_name():
 
 
 @cache
-def _revision():
-    """The git commit of this library, "+changes" if its files differ from it; else its version."""
+def revision():
+    """The git commit of this library, "+changes" if its files differ from it; else its version.
+
+    Asked once per process: ask before a long run, for while it trains the files may change.
+    """
 
     def git(*words):
         command = ["git", "-C", Path(__file__).parent, *words]
@@ -122,6 +138,11 @@ def _revision():
 def path_of(config: RunConfig, folder: str | os.PathLike = "results") -> Path:
     """Where the record of a configuration lies: `folder`/data set/id.json."""
     return Path(folder) / config.dataset / f"{run_id(config)}.json"
+
+
+def checkpoint_of(config: RunConfig, folder: str | os.PathLike = "results") -> Path:
+    """Where an unfinished run keeps its state; its lock lies beside it, see `_files.try_lock`."""
+    return Path(folder) / ".work" / f"{run_id(config)}.ckpt"
 
 
 def write(record: Record, folder: str | os.PathLike = "results") -> Path:
@@ -183,7 +204,7 @@ def _check(record):
     epochs = len(record["test_accuracy"])
     if record["status"] == "finished" and epochs != config.epochs:
         raise ValueError(f"expected {config.epochs} epochs, got {epochs}")
-    for name in _CURVES:
+    for name in CURVES:
         # `memorised` is empty without wrong labels.
         if len(record[name]) != epochs and not (name == "memorised" and not record[name]):
             raise ValueError(f"{name}: expected {epochs} epochs, got {len(record[name])}")
@@ -192,8 +213,7 @@ def _check(record):
     return config
 
 
-_CURVES = ("train_loss", "fitted", "memorised", "test_accuracy", "half_accuracy", "half_agreement")
-_NEEDED = {"status", "seconds", "device", "code", "noise_rate", "finished", *_CURVES}
+_NEEDED = {"status", "seconds", "device", "code", "noise_rate", "finished", *CURVES}
 
 
 def find(config: RunConfig, folder: str | os.PathLike = "results") -> Record | None:
@@ -217,10 +237,10 @@ def load(folder: str | os.PathLike = "results") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The fields of `RunConfig`; `last`, `best`, `noisy_validation` (test accuracy in percent, see
-        `History`); the curves as lists; status, cost and environment. Ordered by data set, loss,
-        noise, rate and seed. Damaged files, and a second copy of a run, are left out with a
-        warning that names them.
+        The fields of `RunConfig`; `last`, `best`, `noisy_validation` (test accuracy in percent),
+        `repeated` (of the wrong labels), see `History`; the curves as lists; status, cost and
+        environment. Ordered by data set, loss, noise, rate and seed. Damaged files, and a second
+        copy of a run, are left out with a warning that names them.
     """
     rows, seen = [], {}
     for path in sorted(Path(folder).rglob("[!.]*.json")):
@@ -241,20 +261,47 @@ def load(folder: str | os.PathLike = "results") -> pd.DataFrame:
     )
 
 
-_FIRST = ("id", "status", "last", "best", "noisy_validation")
+_SCORES = ("last", "best", "noisy_validation", "repeated")  # properties of `History`
+_FIRST = ("id", "status", *_SCORES)
 
 
 def _row(record, config):
     kept = {f.name: record[f.name] for f in fields(History) if f.name in record}
     history = History(**(kept | {"config": config}))
-    scores = {name: getattr(history, name) for name in ("last", "best", "noisy_validation")}
+    scores = {name: getattr(history, name) for name in _SCORES}
     rest = {key: value for key, value in record.items() if key not in ("config", "id", "status")}
     return {"id": record["id"], "status": record["status"], **scores, **vars(config), **rest}
 
 
+def runs_of(ledger: pd.DataFrame, configs: Iterable[RunConfig]) -> pd.DataFrame:
+    """The rows of `load` that are finished runs of these configurations, in their order.
+
+    A run on the official files stands for the same run on arrays ("-npz"), if there are both.
+    """
+    rows = ledger[ledger["status"] == "finished"].set_index("id", drop=False)
+    found = []
+    for config in configs:
+        same = (replace(config, dataset=name) for name in data.sources(config.dataset))
+        found += [i for i in map(run_id, same) if i in rows.index][:1]
+    return rows.loc[found].reset_index(drop=True)
+
+
+def basis(runs: pd.DataFrame) -> str:
+    """What is read from these rows of `load` rests on, in words: runs, seeds, data.
+
+    "preliminary" where `verdict` would say so: fewer than three seeds, or arrays.
+    """
+    if runs.empty:
+        return "no run yet"
+    seeds, names = runs["init_seed"].nunique(), sorted(set(runs["dataset"]))
+    few = seeds < 3 or any(name != data.base_name(name) for name in names)
+    words = f"{len(runs)} run(s), {seeds} seed(s), on {' and '.join(names)}"
+    return words + (": preliminary" if few else "")
+
+
 def to_csv(frame: pd.DataFrame, path: str | os.PathLike) -> None:
     """Write the table of `load` without the curves, one line per run."""
-    frame.drop(columns=[*_CURVES], errors="ignore").to_csv(path, index=False)
+    frame.drop(columns=[*CURVES], errors="ignore").to_csv(path, index=False)
 
 
 def pack(record: Record, path: str | os.PathLike) -> None:
@@ -295,9 +342,7 @@ def unpack(path: str | os.PathLike, folder: str | os.PathLike = "results") -> in
 # --- ours and the paper's -------------------------------------------------------------------
 
 
-def verdict(
-    ours, mean: float | None, std: float | None, preliminary: bool = False, paper_runs: int = 3
-) -> str:
+def verdict(ours, mean: float | None, std: float | None, preliminary: bool = False) -> str:
     """Was a cell of the paper's tables reproduced? The rule was fixed before any run.
 
     With n runs of ours, |difference of the means| <= max(2 sqrt(s_paper^2 / 3 + s_ours^2 / n), 0.5
@@ -312,8 +357,6 @@ def verdict(
     preliminary : bool
         Whether our runs are not the paper's protocol in full (arrays instead of the official
         files, a precision that has not been validated).
-    paper_runs : int
-        Number of runs behind the paper's mean.
 
     Returns
     -------
@@ -327,7 +370,7 @@ def verdict(
     if preliminary or len(ours) < 3 or mean is None or std is None:
         return "preliminary"
     difference = abs(ours.mean() - mean)
-    spread = math.sqrt(std**2 / paper_runs + ours.var(ddof=1) / len(ours))
+    spread = math.sqrt(std**2 / 3 + ours.var(ddof=1) / len(ours))
     limit = max(2 * spread, 0.5)
     if not difference <= 2 * limit:
         return "not reproduced"

@@ -14,7 +14,17 @@ import pandas as pd
 from alfs_utils import asymmetry, data, noise, paper, records, training
 from alfs_utils.losses import Normalized
 
-__all__ = ["beside", "certificate", "check_claims", "compare", "cost", "split", "summary"]
+__all__ = [
+    "beside",
+    "certificate",
+    "check_claims",
+    "compare",
+    "cost",
+    "outlook",
+    "redo",
+    "split",
+    "summary",
+]
 
 DATASETS = ("mnist", "cifar10", "cifar100")  # of Tables 1 and 2
 
@@ -154,13 +164,12 @@ def _check(dataset):
 @cache
 def _cells(dataset, seeds):
     """The id of every run that the tables could consist of -> its cell."""
-    names = [name for name in (dataset, f"{dataset}-npz") if name in data.NAMES]
     return {
         records.run_id(training.paper_run(name, loss, _kind(cell.noise), cell.eta, seed)): cell
         for cell in paper.CELLS
         if cell.dataset == dataset
         for loss in [str(paper.paper_loss(cell.method, dataset))]
-        for name in names
+        for name in data.sources(dataset)
         for seed in seeds
     }
 
@@ -217,6 +226,32 @@ def beside(cells: pd.DataFrame, method: str, noise_kind: str, eta: float) -> str
     theirs = ours.source if paper_cell.mean is None else target
     own = f"{ours.mean:.2f}, {ours.n} run(s), {ours.verdict}" if ours.n else ours.verdict
     return f"paper,  {name}: {theirs}\nledger, {name}: {own}"
+
+
+def redo(
+    dataset: str, method: str, noise_kind: str, eta: float, seed: int, full: bool = False
+) -> training.RunConfig:
+    """How a page trains one cell of its tables again, see `beside`.
+
+    With `full`, the paper's protocol, and the official files are downloaded if they are not there.
+    Otherwise what a CPU does in seconds and what says nothing about the paper: a small network, two
+    epochs on 2,000 images, or, where the data set is not at hand, the embedded digits.
+    """
+    loss = paper.paper_loss(method, dataset)
+    if full:
+        data.load(dataset, download=True)
+        return training.paper_run(dataset, loss, noise_kind, eta, seed)
+    try:
+        found = data.find(dataset)
+        data.load(found)
+        small = {"train_size": 2000, "epochs": 2, "counts": "iid"}
+        if dataset != "mnist":
+            small["model"] = "cifar_cnn_small"
+        return training.paper_run(found, loss, noise_kind, eta, seed, **small)
+    except FileNotFoundError:
+        seeds = dict.fromkeys(training.SEEDS, seed)
+        small = {"noise": noise_kind, "eta": eta, "epochs": 15, "augment": False}
+        return training.RunConfig(loss, "digits", **small, **seeds)
 
 
 def check_claims(cells: pd.DataFrame, dataset: str | None = None) -> pd.DataFrame:
@@ -299,3 +334,24 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return frame.reset_index()[columns]
+
+
+def outlook(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
+    """How many of the runs that `cells` need are done, and the hours of all at the price of those.
+
+    Parameters
+    ----------
+    runs, cells : DataFrame
+        The first part of `split`, and `compare`.
+    """
+    needed = 3 * len(cells)
+    lines = [f"{len(cells)} cells, three runs each: {needed} runs, of which {len(runs)} are done."]
+    for row in cost(runs).itertuples():
+        hours, cpu_hours = needed * row.minutes / 60, needed * row.cpu_minutes / 60
+        where = f"{row.runs} on {row.device}, {row.threads} thread(s)"
+        lines += [
+            f"{where}: {row.minutes:.1f} min each by the clock,",
+            f"{row.cpu_minutes:.1f} of CPU time; for all {needed} one after the other",
+            f"{hours:.0f} hours by the clock, {cpu_hours:.0f} of CPU time",
+        ]
+    return "\n".join(lines)

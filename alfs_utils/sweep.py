@@ -16,7 +16,6 @@ import argparse
 import atexit
 import contextlib
 import dataclasses
-import fcntl
 import multiprocessing
 import os
 import re
@@ -41,6 +40,7 @@ from queue import SimpleQueue
 import torch
 
 from alfs_utils import data, grids, human, paper, records, training
+from alfs_utils._files import try_lock
 from alfs_utils._progress import progress_bar
 from alfs_utils.losses import FocalLoss
 from alfs_utils.training import RunConfig, paper_run
@@ -143,7 +143,7 @@ GRIDS = {
 def _config(dataset, loss, noise, eta, seed, changes):
     if dataset != "digits":
         return paper_run(dataset, loss, noise, eta, seed, **changes)
-    seeds = dict.fromkeys(("noise_seed", "init_seed", "order_seed", "augment_seed"), seed)
+    seeds = dict.fromkeys(training.SEEDS, seed)
     return RunConfig(loss, dataset, noise=noise, eta=eta, **(seeds | changes))
 
 
@@ -339,17 +339,16 @@ def _one(config, job):
 def _train(config, job):
     torch.set_num_threads(job["threads"])
     device = job["device"] or _default_device()
-    results, name, how = job["results"], records.run_id(config), job["how"]
+    results, how = job["results"], job["how"]
+    records.revision()  # now: the files may change while it trains
     if how["deterministic"]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-    checkpoint = results / ".work" / f"{name}.ckpt"
+    checkpoint = records.checkpoint_of(config, results)
     stop = _stopper(job)
     if stop():
         return "stopped", ""
-    # The kernel frees the lock however this process ends. Its file stays: were it removed, two
-    # processes could hold locks on two files of one name.
     with open(checkpoint.with_suffix(".lock"), "a") as lock:
-        if not _try_lock(lock, fcntl.LOCK_EX):
+        if not try_lock(lock):
             return "elsewhere", ""
         if records.find(config, results) is not None:
             return "already done", ""
@@ -358,7 +357,7 @@ def _train(config, job):
                 config,
                 device,
                 checkpoint=checkpoint,
-                weights=job["weights"] and job["weights"] / f"{name}.pt",
+                weights=job["weights"] and job["weights"] / f"{records.run_id(config)}.pt",
                 progress=False,
                 should_stop=stop,
                 **how,
@@ -392,16 +391,6 @@ def _stopper(job):
         return answer
 
     return stop
-
-
-def _try_lock(file, kind):
-    for _ in range(5):  # `states` holds a lock, too, for a moment
-        try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(0.02)
-    return False
 
 
 class _Processes(ThreadPoolExecutor):
@@ -468,11 +457,11 @@ def states(configs: Sequence[RunConfig], results: str | os.PathLike = "results")
 
 
 def _state(config, results):
-    checkpoint = results / ".work" / f"{records.run_id(config)}.ckpt"
+    checkpoint = records.checkpoint_of(config, results)
     if records.find(config, results) is not None:
         return "done"
     with contextlib.suppress(FileNotFoundError), open(checkpoint.with_suffix(".lock")) as file:
-        if not _try_lock(file, fcntl.LOCK_SH):
+        if not try_lock(file, shared=True):
             return "running"
     return "interrupted" if checkpoint.exists() else "to do"
 

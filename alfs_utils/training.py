@@ -55,6 +55,9 @@ WEBVISION = {
     "schedule": "exponential",
 }
 DECAY = 0.97  # of the exponential schedule, per epoch
+SEEDS = ("noise_seed", "init_seed", "order_seed", "augment_seed")
+# The lists of `History`, one entry per finished epoch.
+CURVES = ("train_loss", "fitted", "memorised", "test_accuracy", "half_accuracy", "half_agreement")
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,10 @@ class RunConfig:
     schedule: str = "cosine"
 
     def __post_init__(self):
+        self._check_fields()
+        self._check_combinations()
+
+    def _check_fields(self):
         try:
             loss = losses.loss_from_string(str(self.loss))
             if loss.reduction != "mean":
@@ -164,6 +171,8 @@ class RunConfig:
         for name in ("momentum", "weight_decay"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+    def _check_combinations(self):
         if self.noise == "asymmetric-superclass" and data.base_name(self.dataset) != "cifar100":
             raise ValueError(
                 "noise must be another than that of CIFAR-100's superclasses for "
@@ -213,7 +222,7 @@ def paper_run(
     base, protocols = data.base_name(dataset), PROTOCOLS | {"webvision-mini": WEBVISION}
     if base not in protocols:
         raise ValueError(f"dataset must be one of {sorted(protocols)}, got {dataset!r}")
-    seeds = dict.fromkeys(("noise_seed", "init_seed", "order_seed", "augment_seed"), seed)
+    seeds = dict.fromkeys(SEEDS, seed)
     counts = "official" if noise in _OFFICIAL_KINDS else "iid"
     recipe = {"dataset": dataset, "noise": noise, "eta": eta, "counts": counts, **seeds}
     return RunConfig(loss, **(recipe | protocols[base] | changes))
@@ -275,6 +284,11 @@ class History:
     def best(self) -> float:
         """Test accuracy of the best epoch: needs clean test labels to choose it."""
         return max(self.test_accuracy, default=math.nan)
+
+    @property
+    def repeated(self) -> float:
+        """Percent of the wrong labels that the network repeats in its last epoch; NaN without."""
+        return self.memorised[-1] if self.memorised else math.nan
 
     @property
     def noisy_validation(self) -> float:
@@ -509,7 +523,7 @@ class _Run:
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)
         self.how, self.mixed = [device.type, torch.get_num_threads(), False, False], False
         self.status = "finished"
-        for name in _CURVES:
+        for name in CURVES:
             setattr(self, name, [])
         self.seconds = self.cpu_seconds = 0.0
         self._start_clock()
@@ -615,7 +629,7 @@ class _Run:
         self._stop_clock()
         state = {
             "config": asdict(self.config),
-            "plain": {name: getattr(self, name) for name in (*_COUNTERS, *_CURVES)},
+            "plain": {name: getattr(self, name) for name in (*_COUNTERS, *CURVES)},
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -657,7 +671,7 @@ class _Run:
             state = torch.load(path, map_location="cpu", weights_only=True)
             if RunConfig(**state["config"]) != self.config:
                 raise ValueError("it belongs to another configuration")
-            missing = {*_COUNTERS, *_CURVES} - state["plain"].keys() | {*_TENSORS} - state.keys()
+            missing = {*_COUNTERS, *CURVES} - state["plain"].keys() | {*_TENSORS} - state.keys()
             if missing:
                 raise ValueError(f"it lacks {', '.join(sorted(missing))}")
             shapes = {name: value.shape for name, value in self.network.state_dict().items()}
@@ -697,7 +711,6 @@ class _Run:
 
 
 _TENSORS = ("network", "optimizer", "scaler", "criterion", "totals", "generators")
-_CURVES = ("train_loss", "fitted", "memorised", "test_accuracy", "half_accuracy", "half_agreement")
 _COUNTERS = ("epoch", "step", "status", "seconds", "cpu_seconds")
 
 
@@ -794,6 +807,4 @@ _CHOICES = {
     "counts": ("iid", "exact", "official"),
     "precision": ("float32", "bfloat16", "float16"),
 }
-_LEAST = {"epochs": 1, "batch_size": 1, "train_size": 0} | dict.fromkeys(
-    ("noise_seed", "init_seed", "order_seed", "augment_seed"), 0
-)
+_LEAST = {"epochs": 1, "batch_size": 1, "train_size": 0} | dict.fromkeys(SEEDS, 0)

@@ -29,7 +29,6 @@ from the share, as usual, so more processes are a slightly different run (no Syn
 
 import argparse
 import contextlib
-import fcntl
 import hashlib
 import os
 import sys
@@ -45,6 +44,7 @@ from torch import Tensor, distributed
 from torch.utils.data import DataLoader
 
 from alfs_utils import data
+from alfs_utils._files import try_lock
 from alfs_utils._progress import progress_bar
 
 __all__ = ["NUM_CLASSES", "WebVision", "load", "verify"]
@@ -445,7 +445,8 @@ def _train(options, device):
         if training.process()[0] == 0:
             print(f"{records.path_of(config, options.results)}: already done")
         return 0
-    checkpoint = Path(options.results) / ".work" / f"{records.run_id(config)}.ckpt"
+    checkpoint = records.checkpoint_of(config, options.results)
+    records.revision()  # now: the files may change while it trains
     with _locked(checkpoint):
         history = training.train(config, device, checkpoint=checkpoint, weights=options.weights)
         if training.process()[0] == 0:
@@ -466,10 +467,8 @@ def _locked(checkpoint):
         return
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with open(checkpoint.with_suffix(".lock"), "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{checkpoint}: another process is at work on this run") from None
+        if not try_lock(lock):
+            raise ValueError(f"{checkpoint}: another process is at work on this run")
         yield
 
 

@@ -103,7 +103,10 @@ def test_collapse_has_the_tables_setting_between_both_sides_of_the_threshold():
         assert [certify(loss, T).asymmetric for loss in panel.losses] == [False, True, True]
         assert certify(panel.control(), T).asymmetric
     runs = grids.collapse(seeds=(0, 1))
-    assert len(set(runs)) == 2 * 3 * 4
+    assert len(set(runs)) == 2 * (3 * 4 + 2)
+    assert {str(paper.paper_loss(name, "cifar10")) for name in ("CE", "GCE")} < {
+        c.loss for c in runs
+    }
     assert {(c.noise, c.eta, c.counts, c.epochs) for c in runs} == {
         ("asymmetric", 0.4, "official", 120)
     }
@@ -142,8 +145,28 @@ def test_tuning_crosses_the_settings():
     assert len(set(mnist + cifar)) == 12
 
 
-def drops(**changes):
-    """Drops as the paper describes them, one list per panel in the order of a."""
+def test_the_advice_is_right_where_a_data_sets_own_setting_ends_higher():
+    configs = grids.tuning("mnist") + grids.tuning("cifar10-npz")
+    own = {
+        (name, str(paper.paper_loss(method, name)))
+        for name in ("mnist", "cifar10")
+        for method in ("AGCE", "AUL", "AEL")
+    }
+    mine = [(c.dataset.removesuffix("-npz"), c.loss) in own for c in configs]
+    runs = pd.DataFrame(
+        {"dataset": [c.dataset for c in configs], "loss": [c.loss for c in configs]}
+    )
+    good = runs.assign(last=[90.0 if own else 80.0 for own in mine])
+    assert [answer for *_, answer in grids.tuning_answers(good)] == [True] * 6
+    bad = runs.assign(last=80.0)
+    assert [answer for *_, answer in grids.tuning_answers(bad)] == [False] * 6
+    half = grids.tuning_answers(good[good["dataset"] == "mnist"])
+    assert {(name, answer) for name, _, answer in half} == {("mnist", True), ("cifar10", None)}
+    assert [answer for *_, answer in grids.tuning_answers(good[mine])] == [None] * 6
+
+
+def ends(best=60.0, **changes):
+    """Runs that drop as the paper describes it, one list per panel in the order of a."""
     told = {
         "half": [30, 12, 3, 1],
         "concave": [1, 5, 0, 2],
@@ -151,17 +174,18 @@ def drops(**changes):
         "two": [20, 9, 4, 4],
         "ael": [30, 20, 9, 1],
     } | changes
-    return {
-        str(loss): drop
+    rows = [
+        {"loss": str(loss), "best": best, "last": best - drop}
         for panel, found in zip(grids.FIGURE_3, told.values(), strict=True)
         for loss, drop in zip(panel.losses, found, strict=True)
         if drop is not None
-    }
+    ]
+    return pd.DataFrame(rows)
 
 
 def test_answers_to_section_4_1():
-    assert [answer for *_, answer in grids.answers(drops())] == [True] * 7
-    assert [answer for *_, answer in grids.answers({})] == [None] * 7
+    assert [answer for *_, answer in grids.answers(ends())] == [True] * 7
+    assert [answer for *_, answer in grids.answers(ends().iloc[:0])] == [None] * 7
     for changes, wrong in [
         ({"concave": [1, 5.1, 0, 2]}, [0]),
         ({"half": [5, 5, 3, 1]}, [1, 2]),
@@ -169,12 +193,49 @@ def test_answers_to_section_4_1():
         ({"half": [30, 12, 12, 13]}, [3]),
         ({"below_one": [0, 0, 0, 6]}, [4]),
         ({"two": [9, 20, 4, 4]}, [5]),
+        ({"two": [4, 4, 4, 4]}, [5]),
         ({"ael": [1, 9, 20, 30]}, [6]),
     ]:
-        found = [answer for *_, answer in grids.answers(drops(**changes))]
+        found = [answer for *_, answer in grids.answers(ends(**changes))]
         assert [i for i, answer in enumerate(found) if not answer] == wrong, changes
-    some = [answer for *_, answer in grids.answers(drops(two=[20, 9, None, 4]))]
+    some = [answer for *_, answer in grids.answers(ends(two=[20, 9, None, 4]))]
     assert some == [True] * 5 + [None, True]
+
+
+def test_networks_that_learn_nothing_speak_for_no_sentence():
+    assert not any(answer for *_, answer in grids.answers(ends(best=20.0)))
+    assert all(answer for *_, answer in grids.answers(ends(best=20.1)))
+
+
+FIGURE_5 = {(c.loss.split("Loss")[0], c.eta): c for c in grids.figure_5()}
+
+
+def seen(drop=6.0, knn=49.0, gce=0.1, agce=0.2):
+    """The ten runs of Figure 5 and their features, the same at every rate."""
+    rows = [{"id": records.run_id(c), "best": 90.0, "last": 90.0 - drop} for c in FIGURE_5.values()]
+    silhouette = {"GCE": gce, "AGCE": agce}
+    features = {
+        records.run_id(c): {"knn": knn, "silhouette": silhouette[name]}
+        for (name, _), c in FIGURE_5.items()
+    }
+    return pd.DataFrame(rows), features
+
+
+def test_answers_to_section_4_2_on_figure_5():
+    def found(runs, features):
+        return [answer for *_, answer in grids.figure_5_answers(runs, features)]
+
+    assert found(*seen()) == [True] * 9
+    assert found(*seen(drop=5.0)) == [False] * 4 + [True] * 5
+    assert found(*seen(knn=50.0)) == [True] * 4 + [False] + [True] * 4
+    assert found(*seen(agce=0.1)) == [True] * 5 + [False] * 4
+    runs, features = seen()
+    assert found(runs.iloc[:0], {}) == [None] * 9
+    gce, agce = (records.run_id(FIGURE_5[name, 0.8]) for name in ("GCE", "AGCE"))
+    assert found(runs[runs["id"] != gce], features) == [True] * 3 + [None] + [True] * 5
+    assert found(runs[runs["id"] != agce], features) == [True] * 9, "AGCE's drop is not asked for"
+    del features[agce]
+    assert found(runs, features) == [True] * 8 + [None]
 
 
 # --- reduced runs ---------------------------------------------------------------------------
@@ -188,11 +249,12 @@ def reduced_ledger(**last):
     return pd.DataFrame(
         {
             "id": [records.run_id(c) for c in configs],
+            "loss": [c.loss for c in configs],
             "init_seed": 0,
             "status": "finished",
             "last": list(last.values()),
             "best": [value + 3 for value in last.values()],
-            "memorised": [[99.0, 60 - value] for value in last.values()],
+            "repeated": [60 - value for value in last.values()],
         }
     )
 
@@ -209,6 +271,16 @@ def test_reduced_runs_are_found_and_named():
     other = ledger.assign(id="0" * 12), ledger.assign(status="the training loss of epoch 1 is nan")
     assert not any(len(grids.reduced_runs(ledger, "symmetric")) for ledger in other)
     assert not len(grids.reduced_runs(ledger.iloc[:0], "symmetric"))
+
+
+def test_official_files_stand_for_arrays():
+    arrays = reduced_ledger(**ALL)
+    files = [c for c in grids.reduced("cifar10") if c.noise == "symmetric"]
+    own = {c.loss: records.run_id(c) for c in files}
+    official = arrays.assign(id=arrays["loss"].map(own), last=70.0)
+    both = grids.reduced_runs(pd.concat([arrays, official]), "symmetric")
+    assert list(both["last"]) == [70.0] * 5
+    assert len(grids.reduced_runs(pd.concat([arrays, official[:2]]), "symmetric")) == 5
 
 
 @pytest.mark.parametrize(

@@ -186,7 +186,7 @@ def test_a_run_that_was_not_finite_is_a_record_too(record, tmp_path):
     (row,) = records.load(tmp_path).itertuples()
     assert row.status == ended["status"] and math.isnan(row.last)
     assert row.test_accuracy == record["test_accuracy"][:1]
-    records.write(ended | {name: [] for name in records._CURVES}, tmp_path)
+    records.write(ended | {name: [] for name in records.CURVES}, tmp_path)
     assert records.load(tmp_path)[["last", "best", "noisy_validation"]].isna().all(axis=None)
 
 
@@ -227,19 +227,41 @@ def test_an_empty_ledger_gives_an_empty_table(tmp_path):
     assert len(frame) == 0 and {"id", "last", "dataset", "loss"} <= set(frame.columns)
 
 
+def test_what_answers_rest_on():
+    def found(datasets, seeds):
+        return records.basis(pd.DataFrame({"dataset": datasets, "init_seed": seeds}))
+
+    assert found([], []) == "no run yet"
+    assert found(["mnist"] * 4, [0, 0, 1, 2]) == "4 run(s), 3 seed(s), on mnist"
+    assert found(["mnist"] * 2, [0, 1]) == "2 run(s), 2 seed(s), on mnist: preliminary"
+    arrays = found(["cifar10", "cifar10", "cifar10-npz"], [0, 1, 2])
+    assert arrays == "3 run(s), 3 seed(s), on cifar10 and cifar10-npz: preliminary"
+
+
+def test_runs_are_found_in_the_order_of_the_question(record, tmp_path):
+    for seed in (2, 0, 1):
+        records.write(of(record, init_seed=seed), tmp_path)
+    records.write(of(record, init_seed=3) | {"status": "the training loss is nan"}, tmp_path)
+    configs = [replace(CONFIG, init_seed=seed) for seed in (1, 3, 7, 0)]
+    found = records.runs_of(records.load(tmp_path), configs)
+    assert list(found["init_seed"]) == [1, 0] and list(found.index) == [0, 1]
+    assert list(records.load(tmp_path / "none")["id"]) == []
+    assert not len(records.runs_of(records.load(tmp_path / "none"), configs))
+
+
 def test_csv_round_trip(record, tmp_path):
     for seed in (0, 1):
         records.write(of(record, init_seed=seed), tmp_path)
     frame = records.load(tmp_path)
     records.to_csv(frame, tmp_path / "all.csv")
     back = pd.read_csv(tmp_path / "all.csv")
-    plain = frame.drop(columns=list(records._CURVES))
+    plain = frame.drop(columns=list(records.CURVES))
     assert (tmp_path / "all.csv").read_text().count("\n") == 3
     pd.testing.assert_frame_equal(back, plain, check_dtype=False)
 
 
 def test_a_thousand_records_load_in_two_seconds(record, tmp_path):
-    curves = {name: record[name] * 25 for name in records._CURVES}
+    curves = {name: record[name] * 25 for name in records.CURVES}
     for seed in range(1000):
         one = of(record, epochs=50, init_seed=seed) | curves
         path = records.path_of(RunConfig(**one["config"]), tmp_path)
@@ -258,7 +280,7 @@ def test_a_thousand_records_load_in_two_seconds(record, tmp_path):
 
 def test_packing_from_several_processes_at_once_loses_nothing(record, tmp_path):
     path = tmp_path / "new folder" / "all.jsonl"
-    long = {name: record[name] * 100 for name in records._CURVES}  # more than one write's buffer
+    long = {name: record[name] * 100 for name in records.CURVES}  # more than one write's buffer
     many = [of(record, init_seed=seed, epochs=200) | long for seed in range(120)]
     packers = []
     for start in range(4):
@@ -354,9 +376,3 @@ def test_verdicts_on_both_sides_of_every_limit(ours, mean, std, verdict):
     assert records.verdict(pd.Series(ours, dtype=float), mean, std) == verdict
     caution = "preliminary" if ours else "not yet run"
     assert records.verdict(ours, mean, std, preliminary=True) == caution
-
-
-def test_the_paper_may_have_more_runs():
-    # 2 sqrt(1.5**2 / 9) = 1 instead of 1.732.
-    assert records.verdict([91.0] * 3, 90, 1.5, paper_runs=9) == "reproduced"
-    assert records.verdict([91.1] * 3, 90, 1.5, paper_runs=9) == "close"

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from alfs_utils import paper, plots, records, reproduction
+from alfs_utils import data, paper, plots, records, reproduction
 from alfs_utils.losses import AGCELoss, FocalLoss
 from alfs_utils.training import RunConfig, paper_run
 
@@ -275,6 +275,35 @@ def test_claims_of_one_data_set_count_its_cells_alone():
     about = claims["reading"].str.startswith("AUL above the four")
     assert claims.loc[about, "our_cells"].item() == "7 for"
     assert not claims["reading"].str.contains("CIFAR settings").any()
+
+
+def test_the_outlook_counts_what_is_done_and_prices_the_rest(ledger_of):
+    ledger = ledger_of(*((*run, "finished", 1800.0) for run in three(96, 97)))
+    runs, cells = reproduction.split(ledger, "mnist")[0], reproduction.compare(ledger, "mnist")
+    text = reproduction.outlook(runs, cells)
+    assert text.startswith("90 cells, three runs each: 270 runs, of which 2 are done.")
+    assert "30.0 min each by the clock" in text
+    assert text.endswith("135 hours by the clock, 270 of CPU time")
+    assert reproduction.outlook(runs[:0], cells).count("\n") == 0
+
+
+@pytest.mark.parametrize("dataset", reproduction.DATASETS)
+def test_a_cell_is_done_again_in_full_or_in_small(tmp_path, monkeypatch, dataset):
+    cell = ("NCE+RCE", "asymmetric", 0.4, 7)
+    monkeypatch.setenv("ALFS_DATA_DIR", str(tmp_path))
+    config = reproduction.redo(dataset, *cell)
+    assert config.dataset == "digits" and (config.noise, config.eta) == cell[1:3]
+    assert config.loss == str(paper.paper_loss(cell[0], dataset)) and config.augment_seed == 7
+
+    asked = []
+    monkeypatch.setattr(data, "load", lambda name, download=False: asked.append((name, download)))
+    config = reproduction.redo(dataset, *cell)
+    assert config.dataset == dataset and (config.train_size, config.epochs) == (2000, 2)
+    small = {"mnist": "mnist_cnn"}.get(dataset, "cifar_cnn_small")
+    assert config.model == small and config.order_seed == 7
+    config = reproduction.redo(dataset, *cell, full=True)
+    assert config == paper_run(dataset, paper.paper_loss(cell[0], dataset), *cell[1:])
+    assert asked == [(dataset, False), (dataset, True)]
 
 
 def test_cost(ledger_of):

@@ -173,6 +173,18 @@ def test_wrong_tables_are_named(arguments, message):
 # --- one sweep ------------------------------------------------------------------------------
 
 
+def test_the_revision_is_asked_for_before_the_training(here, tmp_path, monkeypatch):
+    """A run of an hour names the code that it started with, whatever is committed meanwhile."""
+    order = []
+    train, revision = training.train, records.revision
+    monkeypatch.setattr(records, "revision", lambda: order.append("revision") or revision())
+    monkeypatch.setattr(
+        training, "train", lambda *args, **how: order.append("train") or train(*args, **how)
+    )
+    sweep.run([TINY], tmp_path, executor=here, progress=False)
+    assert order[:2] == ["revision", "train"]
+
+
 def test_what_is_finished_is_not_run_again(here, tmp_path, capsys):
     configs = [TINY, replace(TINY, init_seed=1), TINY]
     options = {"executor": here, "pack": tmp_path / "all.jsonl", "weights": tmp_path / "weights"}
@@ -737,7 +749,8 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("line", SWEEPS)
 def test_every_sweep_on_the_page_runs(cli, tmp_path, monkeypatch, line):
-    """With digits for MNIST, one epoch, one seed and two runs."""
+    """With digits for MNIST, one epoch, one seed and two runs; grids and CIFAR are only listed."""
+    line += " --list" if "--grid" in line or "cifar" in line else ""
     line = line.replace("mnist", "digits").replace("--device cuda", "--device cpu")
     line = line.replace("/tmp/", "").replace("/content/drive/MyDrive/", "")
     words = [*shlex.split(line)[3:], "--epochs", "1", "--first", "2"]

@@ -27,7 +27,7 @@ from alfs_utils.training import History, RunConfig, Stopped, paper_run, train
 
 SHORT = RunConfig("CELoss()", epochs=2, batch_size=256)
 SEEDS = ["noise_seed", "init_seed", "order_seed", "augment_seed"]
-CURVES = training._CURVES
+CURVES = training.CURVES
 MNIST_FLIPS = {7: 1, 2: 7, 3: 8, 5: 6, 6: 5}
 
 

@@ -9,6 +9,7 @@ Notebooks run in order, each in a fresh kernel, with papermill. Run it through `
 
 import argparse
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -122,6 +123,7 @@ def execute(source: Path, output: Path, parameters: dict | None = None) -> None:
     """Run `source` with papermill; `output` is only replaced once every cell has passed."""
     import papermill
 
+    os.environ["TQDM_DISABLE"] = "1"  # a page should not show a bar at each of its steps
     temporary = BUILD / "running" / output.name
     for folder in (temporary.parent, output.parent):
         folder.mkdir(parents=True, exist_ok=True)
