@@ -217,6 +217,8 @@ def test_the_table_has_a_row_per_run_in_order(record, tmp_path):
     accuracy = record["test_accuracy"]
     assert frame.at[0, "test_accuracy"] == accuracy and frame.at[0, "code"] == record["code"]
     assert (frame["last"] == accuracy[-1]).all() and (frame["best"] == max(accuracy)).all()
+    memorised = record["memorised"]
+    assert (frame["repeated"] == memorised[-1]).all() and memorised[0] != memorised[-1]
     curves = {f.name: record[f.name] for f in fields(History) if f.name in record}
     curves["config"] = CONFIG
     assert (frame["noisy_validation"] == History(**curves).noisy_validation).all()

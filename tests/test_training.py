@@ -266,6 +266,7 @@ def test_it_learns_clean_digits_and_counts_right():
     assert history.noise_rate == 0 and history.last > 90 and history.status == "finished"
     assert len(history.train_loss) == len(history.test_accuracy) == 5 and history.seconds > 0
     assert history.memorised == [] and history.half_agreement == history.half_accuracy
+    assert math.isnan(history.repeated)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
