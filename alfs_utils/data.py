@@ -435,31 +435,35 @@ def _cifar_official(name, download):
 
 def _cifar_arrays(name, download):
     path, base = folder() / f"{name.removesuffix('-npz')}.npz", base_name(name)
-    k = _CIFAR[base]["num_classes"]
     if not path.exists():
-        raise FileNotFoundError(f'{path}: not found. Or take the official files: load("{base}").')
+        raise FileNotFoundError(f"{path}: not found. {_mend(base)}")
+    try:
+        return _checked_arrays(path, _CIFAR[base]["num_classes"])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error} {_mend(base, path)}") from error
+
+
+def _checked_arrays(path, k):
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = [file[key] for key in ("train_x", "train_y", "test_x", "test_y")]
     except _NOT_ARRAYS as error:
         raise ValueError(
-            f"{path}: expected arrays train_x, train_y, test_x, test_y, found {error!r}"
+            f"expected arrays train_x, train_y, test_x, test_y, found {error!r}."
         ) from error
     for key, x, y, n in (("train", *arrays[:2], 50_000), ("test", *arrays[2:], 10_000)):
         if x.shape != (n, 32, 32, 3) or x.dtype != np.uint8:
             raise ValueError(
-                f"{path}: {key}_x: expected uint8 of shape {(n, 32, 32, 3)}, got {x.dtype} of "
-                f"shape {x.shape}"
+                f"{key}_x: expected uint8 of shape {(n, 32, 32, 3)}, got {x.dtype} of "
+                f"shape {x.shape}."
             )
         if y.shape != (n,) or not np.issubdtype(y.dtype, np.integer):
-            raise ValueError(
-                f"{path}: {key}_y: expected {n} integers, got {y.dtype} of shape {y.shape}"
-            )
+            raise ValueError(f"{key}_y: expected {n} integers, got {y.dtype} of shape {y.shape}.")
         known = 0 <= y.min() and y.max() < k
         counts = np.bincount(y.astype(np.int64), minlength=k).tolist() if known else []
         if set(counts) != {n // k}:
             raise ValueError(
-                f"{path}: {key}_y: expected {n // k} of each label 0 to {k - 1}, got labels "
+                f"{key}_y: expected {n // k} of each label 0 to {k - 1}, got labels "
                 f"{y.min()} to {y.max()}, {counts[:5]}..."
             )
     return [arrays[:2], arrays[2:]]

@@ -22,6 +22,7 @@ __all__ = [
     "claims_table",
     "comparison_table",
     "curves",
+    "ledger_table",
     "loss_and_pull",
     "other_runs_table",
     "ours_and_theirs",
@@ -142,6 +143,11 @@ def table(frame: pd.DataFrame, formats: str | dict[str, str] | None = None, inde
 
 
 # --- the pages of the losses ----------------------------------------------------------------
+
+
+def ledger_table(frame: pd.DataFrame, formats=None, index=True) -> HTML:
+    """A `table` of something read from the ledger, with the link to all of it."""
+    return HTML(table(frame, formats, index).data + LEDGER)
 
 
 def loss_and_pull(
@@ -281,7 +287,8 @@ def comparison_table(cells: pd.DataFrame, number: int) -> HTML:
     frame = frame.rename_axis(index=None, columns=None)
     legend = " ".join(_badge(name, f"{VERDICT_SIGNS[name]} {name}") for name in VERDICT_COLOURS)
     quoted = "† quoted by a later paper. " if (cells["source"] == paper.QUOTED).any() else ""
-    note = f"Each cell: the paper's; ours (runs); the certificate. {quoted}{legend}"
+    parts = "the paper's; ours (runs), its difference and verdict; the certificate"
+    note = f"Each cell: {parts}. {quoted}{legend}"
     return HTML(f"{table(frame).data}<p>{note}</p>{LEDGER}")
 
 
@@ -289,7 +296,13 @@ def _cell_text(cell):
     mark = "†" if cell.source == paper.QUOTED else ""
     ours = f"{_plus_minus(cell.mean, cell.std)} ({cell.n})" if cell.n else cell.verdict
     ours = _badge(cell.verdict, f"{VERDICT_SIGNS[cell.verdict]} {ours}")
+    if cell.n:
+        ours += f"<br><small>{_difference(cell)} {cell.verdict}</small>"
     return f"{_printed(cell)}{mark}<br>{ours}<br><small>{_certificate_text(cell)}</small>"
+
+
+def _difference(cell):
+    return "–" if np.isnan(cell.difference) else f"{cell.difference:+.2f}"
 
 
 def _printed(cell):
@@ -301,7 +314,7 @@ def _printed(cell):
 def _certificate_text(cell):
     if np.isfinite(cell.c_r):
         return f"c r = {cell.c_r:.2f}" + (", boundary" if cell.certificate == "boundary" else "")
-    return "" if cell.certificate == "clean labels" else cell.certificate
+    return cell.certificate
 
 
 def _badge(verdict, text):
@@ -331,7 +344,7 @@ def runs_table(cells: pd.DataFrame, *first: str) -> HTML:
             "runs": cell.n,
             "paper": _tied(_printed(cell)),
             "last epoch": _tied(_plus_minus(cell.mean, cell.std)),
-            "ours − paper": "–" if np.isnan(cell.difference) else f"{cell.difference:+.2f}",
+            "ours − paper": _difference(cell),
             "verdict": _badge(cell.verdict, f"{VERDICT_SIGNS[cell.verdict]} {cell.verdict}"),
             "best epoch": f"{cell.best:.2f}",
             "epoch chosen by noisy labels": f"{cell.noisy_validation:.2f}",
@@ -379,7 +392,7 @@ def claims_table(claims: pd.DataFrame) -> HTML:
 def _table_or(nothing, rows):
     if not rows:
         return HTML(f"<p>{nothing}</p>{LEDGER}")
-    return HTML(table(pd.DataFrame(rows), index=False).data + LEDGER)
+    return ledger_table(pd.DataFrame(rows), index=False)
 
 
 def accuracy_curves(runs: pd.DataFrame, dataset: str) -> Figure | None:

@@ -26,7 +26,7 @@ import torch
 
 from alfs_utils import __version__, data
 from alfs_utils._files import replacing
-from alfs_utils.training import CURVES, History, RunConfig, load_once
+from alfs_utils.training import CURVES, History, RunConfig, device_name, load_once
 
 __all__ = [
     "Record",
@@ -92,7 +92,7 @@ def _rounded(x):
 def _environment(device, deterministic, mixed):
     cuda = device.type == "cuda"
     return {
-        "device": torch.cuda.get_device_name(device) if cuda else _cpu_name(),
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "deterministic": (deterministic or not cuda) and not mixed,
         "mixed": mixed,
@@ -105,19 +105,10 @@ def _environment(device, deterministic, mixed):
 
 
 @cache
-def _cpu_name():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.split(":", 1)[1] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"CPU {name.strip()}, {torch.backends.cpu.get_cpu_capability()}"
-
-
-@cache
 def revision():
     """The git commit of this library, "+changes" if its files differ from it; else its version.
 
+    An installed copy has no commit, even where it lies inside somebody's repository.
     Asked once per process: ask before a long run, for while it trains the files may change.
     """
 
@@ -126,7 +117,8 @@ def revision():
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", ".")
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        changed = git("status", "--porcelain", ".")
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return f"alfs_utils {__version__}"
@@ -180,7 +172,7 @@ def _read(path):
     try:
         record, config = _parse(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
     if record["id"] != path.stem:
         raise ValueError(f"{path}: holds the record of another run, {record['id']}")
     return record, config
@@ -191,11 +183,20 @@ def _parse(text):
     try:
         record = json.loads(text)
         return record, _check(record)
+    except _NewerError:
+        raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"not a whole record: {error!r}") from error
 
 
+class _NewerError(ValueError):
+    """A record is whole, and this version of the library does not know what it says."""
+
+
 def _check(record):
+    known = {f.name for f in fields(RunConfig)}
+    if unknown := sorted(record["config"].keys() - known):
+        raise _NewerError(f"written by a newer alfs_utils, which has {', '.join(unknown)}")
     config = RunConfig(**record["config"])
     if record["id"] != run_id(config):
         raise ValueError(f"id {record['id']!r} does not belong to the configuration")
@@ -217,12 +218,20 @@ _NEEDED = {"status", "seconds", "device", "code", "noise_rate", "finished", *CUR
 
 
 def find(config: RunConfig, folder: str | os.PathLike = "results") -> Record | None:
-    """The record of a configuration, or None. A damaged file is renamed to *.bad and named."""
+    """The record of a configuration, or None. A damaged file is renamed to *.bad and named.
+
+    Raises
+    ------
+    ValueError
+        If a newer version of the library wrote it; then it stays where it is.
+    """
     path = path_of(config, folder)
     try:
         return read(path)
     except FileNotFoundError:
         return None
+    except _NewerError:
+        raise
     except ValueError as error:
         aside = path.with_name(path.name + ".bad")
         with contextlib.suppress(FileNotFoundError):  # another process was first
@@ -355,8 +364,7 @@ def verdict(ours, mean: float | None, std: float | None, preliminary: bool = Fal
     mean, std : float or None
         The paper's, in percent; None if it has none in hand.
     preliminary : bool
-        Whether our runs are not the paper's protocol in full (arrays instead of the official
-        files, a precision that has not been validated).
+        Whether our runs are not the paper's protocol in full: arrays instead of the official files.
 
     Returns
     -------

@@ -62,6 +62,7 @@ SETTINGS = (
     ("asymmetric", 0.1),
 )
 TRIES = 3  # for a run whose worker process dies
+RESERVE = 100_000  # bytes, more than a record has
 
 
 # --- which runs -----------------------------------------------------------------------------
@@ -274,6 +275,11 @@ def run(
     (results / ".work").mkdir(parents=True, exist_ok=True)
     if weights:
         Path(weights).mkdir(parents=True, exist_ok=True)
+        ids = [records.run_id(c) for c in configs if c not in set(todo)]
+        lost = [i for i in ids if not (Path(weights) / f"{i}.pt").exists()]
+        if lost and progress is not False:
+            text = "done earlier, and their weights were not kept here: a new ledger makes them"
+            print(f"{', '.join(lost)}: {text}", file=sys.stderr)
     if pack:
         Path(pack).parent.mkdir(parents=True, exist_ok=True)
         open(pack, "ab").close()
@@ -352,6 +358,7 @@ def _train(config, job):
             return "elsewhere", ""
         if records.find(config, results) is not None:
             return "already done", ""
+        _fill(lock, RESERVE)
         try:
             history = training.train(
                 config,
@@ -365,12 +372,21 @@ def _train(config, job):
         except training.Stopped as error:
             return "stopped", str(error)
         record = records.make(history, device, **how)
+        _fill(lock, 0)
         if job["pack"]:
             records.pack(record, job["pack"])
         records.write(record, results)
         checkpoint.unlink(missing_ok=True)  # only now: until here it was the only copy
     score = f"{history.last:.2f} %" if history.status == "finished" else history.status
     return "done", f"{score} in {history.seconds / 60:.1f} min"
+
+
+def _fill(file, size):
+    """Keep room on the disk for the record, so that one that fills up meanwhile costs no run."""
+    file.truncate(0)
+    file.write("\0" * size)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _default_device():

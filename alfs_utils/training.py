@@ -18,11 +18,12 @@ import hashlib
 import math
 import numbers
 import os
+import platform
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -257,8 +258,8 @@ class History:
     labels_sha256 : str
         Hash of the noisy training labels (`NoisyLabels.sha256`).
     mixed : bool
-        Whether the run went on from a checkpoint of another kind of device, number of threads or
-        arguments of `train`; then it does not repeat bit for bit.
+        Whether the run went on from a checkpoint of another device, version of torch, number of
+        threads or arguments of `train`; then it does not repeat bit for bit.
     """
 
     config: RunConfig
@@ -322,9 +323,9 @@ def train(
 ) -> History:
     """Train one network and test it after every epoch.
 
-    On the CPU, at a fixed number of threads, the same configuration gives the same history bit for
-    bit, whether or not the run was interrupted. Torch's global random generator is neither used nor
-    changed.
+    On one kind of CPU, with one version of torch and at a fixed number of threads, the same
+    configuration gives the same history bit for bit, whether or not the run was interrupted.
+    Torch's global random generator is neither used nor changed.
 
     Parameters
     ----------
@@ -363,7 +364,7 @@ def train(
     if weights is not None and process()[0] == 0:
         _check_writable(weights)
     run = _Run(config, torch.device(device))
-    run.how[2:] = [deterministic, compiled]
+    run.how += [deterministic, compiled]
     if compiled:
         run.forward = torch.compile(run.forward, mode="reduce-overhead", dynamic=False)
     if checkpoint is not None:
@@ -428,6 +429,19 @@ def process() -> tuple[int, int]:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
+
+
+@cache
+def device_name(device: torch.device) -> str:
+    """What a run ran on, such as "NVIDIA H200" or "CPU AMD EPYC, AVX2"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1] for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"CPU {name.strip()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def stream(name: str, seed: int) -> torch.Generator:
@@ -521,7 +535,8 @@ class _Run:
         self.generators = self.order.get_state(), self.augmentation.get_state()
         self.epoch = self.step = 0
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)
-        self.how, self.mixed = [device.type, torch.get_num_threads(), False, False], False
+        self.how = [device_name(device), str(torch.__version__), torch.get_num_threads()]
+        self.mixed = False
         self.status = "finished"
         for name in CURVES:
             setattr(self, name, [])

@@ -6,14 +6,19 @@ import json
 import math
 import os
 import random
+import re
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import asdict, field, fields, make_dataclass, replace
 
 import pandas as pd
 import pytest
+from conftest import ROOT
 
-from alfs_utils import records
+from alfs_utils import __version__, records
 from alfs_utils.losses import AGCELoss
 from alfs_utils.training import History, RunConfig, paper_run, train
 
@@ -132,7 +137,6 @@ def damages(text, record):
         yield f"other {key}", json.dumps(record | {key: value})
     for key in ("id", "config", "seconds", "finished", "half_accuracy"):
         yield f"no {key}", json.dumps({k: v for k, v in record.items() if k != key})
-    yield "unknown field", json.dumps(record | {"config": record["config"] | {"foo": 1}})
     yield "no object", "[1, 2]"
     yield "no text", b"\xff\xfe\x00garbage"
 
@@ -166,6 +170,43 @@ def test_damaged_files_are_named_left_out_and_set_aside(record, tmp_path):
             assert records.find(CONFIG, tmp_path) is None
         assert not path.exists() and (path.parent / f"{path.name}.bad").exists()
         assert len(records.load(tmp_path)) == 1  # without a warning now
+
+
+def test_a_record_of_a_newer_version_is_left_where_it_is(record, tmp_path):
+    newer = of(record, init_seed=1)
+    newer["config"] |= {"warmup": 5}
+    path = tmp_path / "digits" / f"{newer['id']}.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(newer))
+    for ask in (records.read, lambda path: records.find(replace(CONFIG, init_seed=1), tmp_path)):
+        with pytest.raises(ValueError, match=rf"{path}: written by a newer alfs_utils.*warmup"):
+            ask(path)
+    assert path.exists() and not list(path.parent.glob("*.bad"))
+    with pytest.warns(RuntimeWarning, match="newer"):
+        assert not len(records.load(tmp_path))
+
+
+def test_an_installed_copy_has_a_version_and_no_commit(tmp_path):
+    """Also inside somebody's repository, which it is no part of."""
+    package = tmp_path / "venv" / "alfs_utils"
+    shutil.copytree(ROOT / "alfs_utils", package, ignore=shutil.ignore_patterns("__pycache__"))
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / ".gitignore").write_text("venv\n__pycache__\n")
+    ask = [sys.executable, "-c", "from alfs_utils import records; print(records.revision())"]
+
+    def revision():
+        env = os.environ | {"PYTHONPATH": str(package.parent)}
+        return subprocess.check_output(ask, cwd=tmp_path, env=env, text=True).strip()
+
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "theirs"]):
+        subprocess.run([*git, *words], check=True)
+    assert revision() == f"alfs_utils {__version__}"
+    (tmp_path / ".gitignore").write_text("__pycache__\n")
+    for words in (["add", "."], ["commit", "-qm", "with it"]):
+        subprocess.run([*git, *words], check=True)
+    assert re.fullmatch("[0-9a-f]{40}", revision())
+    (package / "new.py").touch()
+    assert re.fullmatch(r"[0-9a-f]{40}\+changes", revision())
 
 
 def test_a_record_under_another_name_is_refused(record, tmp_path):

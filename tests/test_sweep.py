@@ -310,6 +310,39 @@ def test_a_full_disk_costs_no_training(here, tmp_path, monkeypatch, capsys, wher
     assert sweep.states([TINY], tmp_path) == ["done"]
 
 
+def test_a_disk_that_fills_up_has_room_for_the_record(here, tmp_path, monkeypatch):
+    """No checkpoint can be written any more, and the record only where a run kept room for it."""
+    write = records.write
+    lock = records.checkpoint_of(TINY, tmp_path).with_suffix(".lock")
+    kept = []
+
+    def small_disk(record, folder):
+        if lock.stat().st_size:
+            full_disk()
+        return write(record, folder)
+
+    def no_checkpoint(path, state):
+        kept.append(lock.stat().st_size)
+        full_disk()
+
+    monkeypatch.setattr(records, "write", small_disk)
+    monkeypatch.setattr(training, "_write", no_checkpoint)
+    with pytest.warns(RuntimeWarning, match="no checkpoint written"):
+        assert sweep.run([TINY], tmp_path, executor=here, progress=False) == {"done": 1}
+    assert set(kept) == {sweep.RESERVE} and len(records.load(tmp_path)) == 1
+    longest = max((ROOT / "results").rglob("*/*[0-9a-f].json"), key=lambda p: p.stat().st_size)
+    assert 2 * longest.stat().st_size < sweep.RESERVE
+
+
+def test_weights_that_no_ledger_has_are_named(here, tmp_path, capsys):
+    sweep.run([TINY], tmp_path, executor=here, progress=False)
+    two = [TINY, replace(TINY, init_seed=1)]
+    sweep.run(two, tmp_path, executor=here, weights=tmp_path / "w")
+    assert capsys.readouterr().err.startswith(f"{records.run_id(TINY)}: done earlier, and their")
+    sweep.run(two[1:], tmp_path, executor=here, weights=tmp_path / "w")
+    assert "done earlier" not in capsys.readouterr().err
+
+
 def test_runs_in_threads_of_one_process_take_turns(tmp_path, monkeypatch):
     """As on a Dask worker with several threads: torch's random generator is the process's."""
     at_work, most = [], []

@@ -708,6 +708,13 @@ def test_a_run_that_went_on_in_another_way_says_so(tmp_path, every_step):
     history = train(SHORT, checkpoint=tmp_path / "a")
     record = records.make(history)
     assert (history.mixed, record["mixed"], record["deterministic"]) == (False, False, True)
+    for name in ("device_name", "torch.__version__"):
+        (tmp_path / "a").unlink(missing_ok=True)
+        with pytest.MonkeyPatch.context() as patch:
+            other = "2.0" if "version" in name else lambda device: "CPU of another kind"
+            patch.setattr(f"alfs_utils.training.{name}", other)
+            interrupted()
+        assert train(SHORT, checkpoint=tmp_path / "a").mixed, name
     (tmp_path / "a").unlink()
     interrupted()
     interrupted(deterministic=True)
