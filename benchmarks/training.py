@@ -1,7 +1,7 @@
 """Time training steps against the straightforward loop, interleaved in one run.
 
     python benchmarks/training.py [--dataset mnist] [--rounds 5] [--steps 50] [--threads 2]
-                                  [--workers 2] [--precision float32]
+                                  [--workers 2] [--precision float32] [--device cpu] [--compile]
 
 "plain" is the loop one would write: a data set of PIL images with torchvision's transforms, a
 DataLoader with persistent workers, the layers in the order of their description, SGD and clipping
@@ -34,34 +34,37 @@ BATCH = 128
 # --- the two loops: each gives a function that does one step ---------------------------------
 
 
-def ours(config, dataset):
+def ours(config, dataset, options):
     import torch
 
     from alfs_utils import training
 
     training.load_once = lambda name: dataset
-    run = training._Run(config, torch.device("cpu"))
+    run = training._Run(config, torch.device(options.device))
+    if options.compile:
+        run.forward = torch.compile(run.forward, mode="reduce-overhead", dynamic=False)
     run.network.train()
     n = len(dataset.train_labels)
 
     def batches():
         while True:
-            order = torch.randperm(n, generator=run.order)
-            yield from dataset.train_batches(order, run._places(n, BATCH), run.augmentation)
+            order = torch.randperm(n, generator=run.order).to(run.device)
+            yield from run.dataset.train_batches(order, run._places(n, BATCH), run.augmentation)
 
     ready = batches()
     return lambda: run.train_step(*next(ready))
 
 
-def plain(config, dataset, workers):
+def plain(config, dataset, options):
     import torch
     from torch import nn
     from torch.utils.data import DataLoader
 
+    device, workers = options.device, options.workers
     loader = DataLoader(
         _Pictures(dataset), BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
     )
-    network = _plain_network(config.model, dataset.num_classes)
+    network = _plain_network(config.model, dataset.num_classes).to(device)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(
         network.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay
@@ -75,8 +78,9 @@ def plain(config, dataset, workers):
     ready = batches()
 
     def step():
-        images, labels = next(ready)
-        with torch.autocast("cpu", getattr(torch, config.precision), enabled=lower):
+        images, labels = (part.to(device) for part in next(ready))
+        kind = torch.device(device).type
+        with torch.autocast(kind, getattr(torch, config.precision), enabled=lower):
             loss = criterion(network(images), labels)
         optimizer.zero_grad()
         loss.backward()
@@ -163,15 +167,14 @@ def worker(kind, options):
     torch.set_num_threads(options.threads)
     dataset, genuine = _data(options.dataset)
     config = paper_run(options.dataset, "CELoss()", "symmetric", 0.0, precision=options.precision)
-    if kind == "ours":
-        step = ours(config, dataset)
-    else:
-        step = plain(config, dataset, options.workers)
+    step = {"ours": ours, "plain": plain}[kind](config, dataset, options)
     print(json.dumps({"genuine": genuine}), flush=True)
     for line in sys.stdin:
         start = time.perf_counter()
         for _ in range(int(line)):
             step()
+        if options.device != "cpu":
+            torch.cuda.synchronize()
         print(json.dumps(time.perf_counter() - start), flush=True)
 
 
@@ -260,6 +263,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2, help="of the training process")
     parser.add_argument("--workers", type=int, default=2, help="of the plain loop's DataLoader")
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--compile", action="store_true", help="ours through torch.compile")
     parser.add_argument("--as", dest="kind", choices=["plain", "ours"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.kind:
@@ -269,8 +274,9 @@ def main():
     images = options.steps * BATCH
     source = "" if genuine else " (random images of its shape: the files are not there)"
     print(
-        f"{options.dataset}{source}, {options.precision}, {options.threads} threads, "
-        f"{options.workers} workers; {options.rounds} rounds of {options.steps} steps of {BATCH}"
+        f"{options.dataset}{source}, {options.precision}, {options.device}, "
+        f"{options.threads} threads, {options.workers} workers; "
+        f"{options.rounds} rounds of {options.steps} steps of {BATCH}"
     )
     print(f"{'':8}{'images/s':>10}{'CPU ms per step':>18}")
     for kind, pairs in turns.items():

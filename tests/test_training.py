@@ -942,3 +942,31 @@ def test_training_on_the_cpu_asks_for_it(monkeypatch):
     monkeypatch.setattr(_allocator, "keep_pages", lambda: asked.append(True))
     training._Run(SHORT, torch.device("cpu"))
     assert asked == [True]
+
+
+# --- on a GPU -------------------------------------------------------------------------------
+
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+
+@on_a_gpu
+def test_a_gpu_repeats_bit_for_bit_on_request(tmp_path, monkeypatch):
+    """Also across an interruption."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    first = train(SHORT, "cuda", deterministic=True)
+    calls = iter([False] * 7 + [True])
+    path = tmp_path / "a"
+    with pytest.raises(Stopped):
+        train(SHORT, "cuda", deterministic=True, checkpoint=path, should_stop=lambda: next(calls))
+    again = train(SHORT, "cuda", deterministic=True, checkpoint=path)
+    assert results(again) == results(first) and not again.mixed
+
+
+@on_a_gpu
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "graphs"])
+def test_a_gpu_agrees_with_the_cpu(compiled):
+    """The short last batch of 157 images has a graph of its own."""
+    one = train(SHORT, "cpu")
+    other = train(SHORT, "cuda", compiled=compiled)
+    assert other.train_loss == pytest.approx(one.train_loss, rel=0.01)
+    assert other.test_accuracy == pytest.approx(one.test_accuracy, abs=3)
