@@ -138,7 +138,7 @@ def table(frame: pd.DataFrame, formats: str | dict[str, str] | None = None, inde
     index : bool
         Show the row labels.
     """
-    styler = frame.style.format(formats)
+    styler = frame.style.format(formats, na_rep="–")
     return HTML((styler if index else styler.hide(axis="index")).set_uuid("table").to_html())
 
 
