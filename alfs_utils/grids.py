@@ -244,8 +244,8 @@ def answers(runs: pd.DataFrame) -> list[tuple[str, str, bool | None]]:
     Returns
     -------
     list of (quotation, reading, answer)
-        The answer is None where a run is missing that it needs. A network that never got above
-        twice chance is neither robust nor overfitted: it has nothing to lose.
+        The answer is None where a run that it needs is missing, or never got above twice chance:
+        such a network is neither robust nor overfitted, it has nothing to lose.
     """
     ends = dict(zip(runs["loss"], zip(runs["best"], runs["last"], strict=True), strict=True))
     half, concave, below_one, two, ael = ([ends.get(str(x)) for x in p.losses] for p in FIGURE_3)
@@ -270,7 +270,7 @@ def answers(runs: pd.DataFrame) -> list[tuple[str, str, bool | None]]:
         ("which is similar to AEL", "the drop falls", ael, _falls),
     )
     return [
-        (quotation, reading, None if None in found else bool(rule(found)))
+        (quotation, reading, bool(rule(_drops(found))) if _learned(found) else None)
         for quotation, reading, found, rule in cases
     ]
 
@@ -363,21 +363,20 @@ def _num_classes(dataset):
 
 
 def _learned(ends):
-    return min(best for best, _ in ends) > LEARNED
+    return None not in ends and min(best for best, _ in ends) > LEARNED
 
 
 def _drops(ends):
     return [best - last for best, last in ends]
 
 
-def _robust(ends):
-    return _learned(ends) and max(_drops(ends)) <= ROBUST
+def _robust(drops):
+    return max(drops) <= ROBUST
 
 
-def _overfits(ends):
-    return _learned(ends) and min(_drops(ends)) > ROBUST
+def _overfits(drops):
+    return min(drops) > ROBUST
 
 
-def _falls(ends):
-    drops = _drops(ends)
-    return _learned(ends) and drops[0] > drops[-1] and all(a >= b for a, b in pairwise(drops))
+def _falls(drops):
+    return drops[0] > drops[-1] and all(a >= b for a, b in pairwise(drops))

@@ -53,10 +53,23 @@ def test_notebook_pages_link_to_colab_and_hand_out_the_notebook(site):
             assert '"outputs"' in (site / "_sources" / f"{name}.ipynb").read_text()
 
 
-@pytest.mark.parametrize("chapter", ["11-mnist", "12-cifar10", "13-cifar100", "17-verdict"])
+TABLES_OF_RUNS = {
+    "10-robustness": 2,
+    "11-mnist": 6,
+    "12-cifar10": 7,
+    "13-cifar100": 7,
+    "14-features": 2,
+    "15-real-world-noise": 2,
+    "17-verdict": 2,
+}
+
+
+@pytest.mark.parametrize("chapter", TABLES_OF_RUNS)
 def test_tables_of_runs_link_to_the_whole_ledger(site, chapter):
     page = site / "notebooks" / f"{chapter}.html"
-    (link,) = set(re.findall(r'href="([^"]*\.csv)"', page.read_text()))
+    links = re.findall(r'href="([^"]*\.csv)"', page.read_text())
+    assert len(links) == TABLES_OF_RUNS[chapter]
+    (link,) = set(links)
     table = pd.read_csv((page.parent / link).resolve(), dtype={"id": str})
     ledger = records.load(ROOT / "results")
     assert list(table["id"]) == list(ledger["id"])
