@@ -297,8 +297,13 @@ def _cell_text(cell):
     ours = f"{_plus_minus(cell.mean, cell.std)} ({cell.n})" if cell.n else cell.verdict
     ours = _badge(cell.verdict, f"{VERDICT_SIGNS[cell.verdict]} {ours}")
     if cell.n:
-        ours += f"<br><small>{_difference(cell)} {cell.verdict}</small>"
-    return f"{_printed(cell)}{mark}<br>{ours}<br><small>{_certificate_text(cell)}</small>"
+        ours += "<br>" + _small(_tied(f"{_difference(cell)} {cell.verdict}"))
+    return f"{_printed(cell)}{mark}<br>{ours}<br>{_small(_certificate_text(cell))}"
+
+
+def _small(text):
+    """The theme's <small> is larger than its tables."""
+    return f'<span style="font-size:.85em">{text}</span>'
 
 
 def _difference(cell):
