@@ -142,12 +142,12 @@ def table(frame: pd.DataFrame, formats: str | dict[str, str] | None = None, inde
     return HTML((styler if index else styler.hide(axis="index")).set_uuid("table").to_html())
 
 
-# --- the pages of the losses ----------------------------------------------------------------
-
-
 def ledger_table(frame: pd.DataFrame, formats=None, index=True) -> HTML:
     """A `table` of something read from the ledger, with the link to all of it."""
     return HTML(table(frame, formats, index).data + LEDGER)
+
+
+# --- the pages of the losses ----------------------------------------------------------------
 
 
 def loss_and_pull(

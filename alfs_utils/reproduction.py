@@ -241,17 +241,17 @@ def redo(
     if full:
         data.load(dataset, download=True)
         return training.paper_run(dataset, loss, noise_kind, eta, seed)
+    found = data.find(dataset)
     try:
-        found = data.find(dataset)
-        data.load(found)
-        small = {"train_size": 2000, "epochs": 2, "counts": "iid"}
-        if dataset != "mnist":
-            small["model"] = "cifar_cnn_small"
-        return training.paper_run(found, loss, noise_kind, eta, seed, **small)
+        training.load_once(found)  # `train` takes it from there
     except FileNotFoundError:
         seeds = dict.fromkeys(training.SEEDS, seed)
-        small = {"noise": noise_kind, "eta": eta, "epochs": 15, "augment": False}
-        return training.RunConfig(loss, "digits", **small, **seeds)
+        recipe = {"noise": noise_kind, "eta": eta, "epochs": 15, "augment": False}
+        return training.RunConfig(loss, "digits", **recipe, **seeds)
+    small = {"train_size": 2000, "epochs": 2, "counts": "iid"}
+    if dataset != "mnist":
+        small["model"] = "cifar_cnn_small"
+    return training.paper_run(found, loss, noise_kind, eta, seed, **small)
 
 
 def check_claims(cells: pd.DataFrame, dataset: str | None = None) -> pd.DataFrame:

@@ -275,8 +275,8 @@ def run(
     (results / ".work").mkdir(parents=True, exist_ok=True)
     if weights:
         Path(weights).mkdir(parents=True, exist_ok=True)
-        ids = [records.run_id(c) for c in configs if c not in set(todo)]
-        lost = [i for i in ids if not (Path(weights) / f"{i}.pt").exists()]
+        done = map(records.run_id, set(configs).difference(todo))
+        lost = sorted(i for i in done if not (Path(weights) / f"{i}.pt").exists())
         if lost and progress is not False:
             text = "done earlier, and their weights were not kept here: a new ledger makes them"
             print(f"{', '.join(lost)}: {text}", file=sys.stderr)

@@ -60,7 +60,7 @@ def plain(config, dataset, options):
     from torch import nn
     from torch.utils.data import DataLoader
 
-    device, workers = options.device, options.workers
+    device, workers = torch.device(options.device), options.workers
     loader = DataLoader(
         _Pictures(dataset), BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
     )
@@ -79,8 +79,7 @@ def plain(config, dataset, options):
 
     def step():
         images, labels = (part.to(device) for part in next(ready))
-        kind = torch.device(device).type
-        with torch.autocast(kind, getattr(torch, config.precision), enabled=lower):
+        with torch.autocast(device.type, getattr(torch, config.precision), enabled=lower):
             loss = criterion(network(images), labels)
         optimizer.zero_grad()
         loss.backward()

@@ -298,6 +298,9 @@ def test_the_readings_can_come_out_either_way(changes, expected):
     last = {name: value for name, value in (ALL | changes).items() if value is not None}
     runs = grids.reduced_runs(reduced_ledger(**last), "symmetric")
     assert [answer for _, answer in grids.reduced_answers(runs)] == expected
+    values = [last.get(name) for name in ("AGCE", "AUL", "NCE_AGCE", "GCE")]
+    margin = np.nan if None in values else min(values[:3]) - values[3]
+    assert grids.reduced_margin(runs) == pytest.approx(margin, nan_ok=True)
     if "CE" in last:
         higher = runs.assign(best=runs["last"] + 5.1)
         assert grids.reduced_answers(higher)[0][1] is True

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from alfs_utils import data, paper, plots, records, reproduction
+from alfs_utils import data, paper, plots, records, reproduction, training
 from alfs_utils.losses import AGCELoss, FocalLoss
 from alfs_utils.training import RunConfig, paper_run
 
@@ -297,6 +297,7 @@ def test_a_cell_is_done_again_in_full_or_in_small(tmp_path, monkeypatch, dataset
 
     asked = []
     monkeypatch.setattr(data, "load", lambda name, download=False: asked.append((name, download)))
+    monkeypatch.setattr(training, "load_once", data.load)
     config = reproduction.redo(dataset, *cell)
     assert config.dataset == dataset and (config.train_size, config.epochs) == (2000, 2)
     small = {"mnist": "mnist_cnn"}.get(dataset, "cifar_cnn_small")
