@@ -136,6 +136,7 @@ GRIDS = {
     "figure-3": ("cifar10", grids.figure_3),
     "figure-5": ("mnist", grids.figure_5),
     "tuning": ("mnist", grids.tuning),
+    "precision-pairs": ("mnist", grids.precision_pairs),
     "reduced": ("cifar10", grids.reduced),
     "superclass": ("cifar100", grids.superclass),
 }
