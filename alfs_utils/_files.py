@@ -1,18 +1,18 @@
-"""Files that several processes share: written whole or not at all, and locked."""
+"""Files that several processes share: written whole or not at all, set aside, locked."""
 
 import contextlib
-import fcntl
 import os
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 
 @contextlib.contextmanager
 def replacing(path: Path, name: str | None = None) -> Iterator[BinaryIO]:
     """A binary file to write to; it takes the place of `path` if the block ends without an error.
+
+    Once it has, it is on the disk: neither a kill nor a power cut undoes it.
 
     Parameters
     ----------
@@ -26,22 +26,29 @@ def replacing(path: Path, name: str | None = None) -> Iterator[BinaryIO]:
     try:
         with open(temporary, "wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def try_lock(file: IO, shared: bool = False) -> bool:
-    """Lock an open file until it is closed, or say that another process has it.
-
-    The kernel frees the lock however a process ends. Its file stays: were it removed, two processes
-    could hold locks on two files of one name.
-    """
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    for _ in range(5):  # who only looks holds a shared lock, for a moment
+def _sync_folder(folder):
+    with contextlib.suppress(OSError):  # Windows opens no folders
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            time.sleep(0.02)
-    return False
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file that cannot be used to a name that nothing has: *.bad, *.bad-2, ..."""
+    number, aside = 1, path.with_name(path.name + ".bad")
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.bad-{number}")
+    with contextlib.suppress(FileNotFoundError):  # another process was first
+        os.replace(path, aside)
+    return aside

@@ -28,20 +28,7 @@ import numpy as np
 from torch import nn
 
 from alfs_utils import noise
-from alfs_utils.losses import (
-    AELLoss,
-    AGCELoss,
-    AULLoss,
-    CELoss,
-    FocalLoss,
-    GCELoss,
-    LossSum,
-    MAELoss,
-    Normalized,
-    RCELoss,
-    SCELoss,
-    UnhingedLoss,
-)
+from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, LossSum, MAELoss, Normalized
 
 __all__ = [
     "Certificate",
@@ -60,30 +47,6 @@ __all__ = [
 TOLERANCE = 1e-12  # floats do not tell the two sides of |c r - 1| <= TOLERANCE apart
 VERDICTS = ("not asymmetric", "undecided", "boundary", "asymmetric")  # the worst class decides
 SHAPES = {"convex": 1, "concave": -1}
-
-# Sign of l'' where it is known: 1 means strictly convex. Exact types: a subclass may change l.
-# Focal, with v = (1-u)/u >= -ln u: (1-u)^(2-gamma) l'' = gamma (gamma-1) (-ln u) + 2 gamma v + v^2,
-# which is > 0 term by term if gamma >= 1, and else at least gamma (gamma+1) v + v^2.
-CURVATURE = {
-    AGCELoss: lambda loss: np.sign(1 - loss.q),
-    GCELoss: lambda loss: np.sign(1 - loss.q),
-    AULLoss: lambda loss: np.sign(loss.p - 1),
-    AELLoss: lambda loss: 1,
-    CELoss: lambda loss: 1,
-    FocalLoss: lambda loss: 1,
-    SCELoss: lambda loss: np.sign(loss.alpha),
-    MAELoss: lambda loss: 0,
-    UnhingedLoss: lambda loss: 0,
-    RCELoss: lambda loss: 0,
-}
-# u with g(u) = y for strictly convex l, before it is clipped to [0, 1].
-INVERSE_SLOPE = {
-    AGCELoss: lambda loss, y: y ** (1 / (loss.q - 1)) - loss.a,
-    GCELoss: lambda loss, y: y ** (1 / (loss.q - 1)),
-    AULLoss: lambda loss, y: loss.a - y ** (1 / (loss.p - 1)),
-    AELLoss: lambda loss, y: -loss.a * np.log(loss.a * y),
-    CELoss: lambda loss, y: 1 / y,
-}
 
 
 @dataclass(frozen=True)
@@ -363,9 +326,10 @@ def _merge(terms, shape):
     part = _Part(total.of_probability, total.slope)
     if not any(g > 0 for g in part.g_ends):
         raise ValueError(f"loss: expected l to decrease, got {total!r}")
-    if any(type(term) not in CURVATURE for _, term in terms):
+    curvatures = [_fact(term, "curvature") for _, term in terms]
+    if None in curvatures:
         return _declare(part, shape)
-    signs = [int(CURVATURE[type(term)](term)) for _, term in terms]
+    signs = [curvature() for curvature in curvatures]
     up, flat, down = ([t for t, s in zip(terms, signs, strict=True) if s == x] for x in (1, 0, -1))
     if not up:
         method = "concave: vertices" if down else "affine: vertices"
@@ -384,12 +348,17 @@ def _merge(terms, shape):
     return _declare(part, shape)
 
 
+def _fact(loss, name):
+    """What the loss's own class says of its l, else None: a subclass may have changed l."""
+    return getattr(loss, name) if name in vars(type(loss)) else None
+
+
 def _inverse_slope(up, flat):
     """u with g(u) = y for one strictly convex term plus affine ones, else None."""
     c, term = up[0]
-    invert = INVERSE_SLOPE.get(type(term)) if len(up) == 1 else None
+    invert = _fact(term, "inverse_slope") if len(up) == 1 else None
     affine = -sum(k * loss.slope(0.0) for k, loss in flat)
-    return invert and (lambda y: invert(term, np.maximum(y - affine, 0) / c))
+    return invert and (lambda y: invert(np.maximum(y - affine, 0) / c))
 
 
 def _callable(loss):

@@ -141,7 +141,7 @@ def _resnet34(num_classes):
 
 
 def _resnet50(num_classes):
-    from alfs_utils._torchvision import torchvision
+    from alfs_utils.data._torchvision import torchvision
 
     layers = OrderedDict(torchvision.models.resnet50(num_classes=num_classes).named_children())
     layers["flatten"] = nn.Flatten()

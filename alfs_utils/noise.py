@@ -16,7 +16,6 @@ ValueError that names it, its value and what was expected.
 import hashlib
 import io
 import json
-import numbers
 import os
 import zlib
 from dataclasses import dataclass
@@ -27,7 +26,9 @@ from zipfile import BadZipFile
 import numpy as np
 
 from alfs_utils import __version__
+from alfs_utils._arguments import integer, option, real
 from alfs_utils._files import replacing
+from alfs_utils.facts import NUM_CLASSES
 
 __all__ = [
     "CIFAR100_SUPERCLASS",
@@ -39,6 +40,7 @@ __all__ = [
     "count_matrix",
     "dominant_classes",
     "is_clean_dominant",
+    "matrix",
     "official_alfs",
     "pairflip",
     "symmetric",
@@ -54,7 +56,7 @@ _COARSE = (
 CIFAR100_SUPERCLASS = np.array([int(digit, 20) for digit in _COARSE])
 CIFAR100_SUPERCLASS.setflags(write=False)
 
-_CLASSES = {"mnist": 10, "cifar10": 10, "cifar100": 100}
+_PAPERS = ("mnist", "cifar10", "cifar100")  # data sets that have asymmetric noise of their own
 _FLIPS = {
     "mnist": {7: 1, 2: 7, 3: 8, 5: 6, 6: 5},
     "cifar10": {9: 1, 2: 0, 3: 5, 5: 3, 4: 7},
@@ -135,9 +137,9 @@ def asymmetric(dataset: str, eta: float, convention: str = "blocks") -> np.ndarr
     >>> float(T[9, 1]), float(T[9, 9]), float(T[0, 0])
     (0.4, 0.6, 1.0)
     """
-    _choice("dataset", dataset, _CLASSES)
-    _choice("convention", convention, ("blocks", "superclass"))
-    k, eta = _classes_and_rate(_CLASSES[dataset], eta)
+    option("dataset", dataset, _PAPERS)
+    option("convention", convention, ("blocks", "superclass"))
+    k, eta = _classes_and_rate(NUM_CLASSES[dataset], eta)
     if dataset == "cifar100":
         group = np.arange(k) // 5 if convention == "blocks" else CIFAR100_SUPERCLASS
         ring = np.argsort(group, kind="stable").reshape(20, 5)
@@ -145,6 +147,41 @@ def asymmetric(dataset: str, eta: float, convention: str = "blocks") -> np.ndarr
     if convention != "blocks":
         raise ValueError(f"convention: {convention!r} needs dataset 'cifar100', got {dataset!r}")
     return _flip(list(_FLIPS[dataset]), list(_FLIPS[dataset].values()), k, eta)
+
+
+KINDS = {
+    "symmetric": lambda dataset, eta: symmetric(NUM_CLASSES[dataset], eta),
+    "asymmetric": lambda dataset, eta: asymmetric(_like(dataset), eta),
+    "asymmetric-superclass": lambda dataset, eta: asymmetric(dataset, eta, "superclass"),
+    "pairflip": lambda dataset, eta: pairflip(NUM_CLASSES[dataset], eta),
+}
+
+
+def matrix(kind: str, dataset: str, eta: float) -> np.ndarray:
+    """The transition matrix of a kind of noise on a data set, by name.
+
+    Parameters
+    ----------
+    kind : {"symmetric", "asymmetric", "asymmetric-superclass", "pairflip"}
+        "asymmetric" is `asymmetric`; "-superclass" its other convention, for CIFAR-100 alone.
+    dataset : {"digits", "mnist", "cifar10", "cifar100"}
+        Digits flip as MNIST's do.
+    eta : float in [0, 1]
+
+    Returns
+    -------
+    (k, k) float64
+
+    >>> float(matrix("asymmetric", "cifar10", 0.4)[9, 1])
+    0.4
+    """
+    option("kind", kind, KINDS)
+    option("dataset", dataset, ("digits", *_PAPERS))
+    return KINDS[kind](dataset, eta)
+
+
+def _like(dataset):
+    return "mnist" if dataset == "digits" else dataset
 
 
 def _flip(source, target, k, eta):
@@ -298,7 +335,7 @@ def corrupt(labels, T, seed: int, counts: str = "iid", recipe: str = "") -> Nois
     """
     T = _transition(T)
     labels = _labels("labels", labels, len(T))
-    _choice("counts", counts, ("iid", "exact"))
+    option("counts", counts, ("iid", "exact"))
     quota = None
     if counts == "exact":
         eta = np.clip(1 - np.diag(T), 0, 1)  # within its tolerance, T[i, i] may exceed 1
@@ -329,9 +366,9 @@ def official_alfs(labels, dataset: str, kind: str, eta: float, seed: int) -> Noi
     >>> np.bincount(noisy.clean[noisy.mask])[:3]
     array([400, 400, 400])
     """
-    _choice("dataset", dataset, _CLASSES)
-    _choice("kind", kind, ("symmetric", "asymmetric"))
-    k = _CLASSES[dataset]
+    option("dataset", dataset, _PAPERS)
+    option("kind", kind, ("symmetric", "asymmetric"))
+    k = NUM_CLASSES[dataset]
     T = symmetric(k, eta) if kind == "symmetric" else asymmetric(dataset, eta)
     labels = _labels("labels", labels, k)
     quota = None
@@ -348,7 +385,7 @@ def official_alfs(labels, dataset: str, kind: str, eta: float, seed: int) -> Noi
 
 def _corrupt(labels, T, seed, quota, counts, recipe):
     """Change the labels whose u is below eta_i, or below what leaves quota[i] of them below."""
-    seed = _integer("seed", seed, 0)
+    seed = integer("seed", seed, 0)
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _TAG])))
     u, v = generator.random((2, len(labels)))
     limit = 1 - np.diag(T)
@@ -458,28 +495,12 @@ def _off_diagonal(T):
     return T
 
 
-def _choice(name, value, allowed):
-    if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name}: expected one of {list(allowed)}, got {value!r}")
-
-
-def _integer(name, value, minimum):
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(f"{name}: expected an int, got {value!r}")
-    if value < minimum:
-        raise ValueError(f"{name}: expected an int of at least {minimum}, got {value}")
-    return int(value)
-
-
 def _classes_and_rate(num_classes, eta, alone=False):
-    k = _integer("num_classes", num_classes, 1)
-    if not isinstance(eta, numbers.Real) or isinstance(eta, bool):
-        raise TypeError(f"eta: expected a number in [0, 1], got {eta!r}")
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta: expected a number in [0, 1], got {eta!r}")
+    k = integer("num_classes", num_classes, 1)
+    eta = real("eta", eta, "a number in [0, 1]", lambda eta: 0 <= eta <= 1)
     if k == 1 and eta > 0 and not alone:
         raise ValueError(f"num_classes: expected at least 2 for eta = {eta} > 0, got 1")
-    return k, float(eta)
+    return k, eta
 
 
 def _transition(T):
@@ -510,7 +531,7 @@ def _labels(name, labels, num_classes):
 
 
 def _label_pair(name, labels, other_name, others, num_classes):
-    k = None if num_classes is None else _integer("num_classes", num_classes, 1)
+    k = None if num_classes is None else integer("num_classes", num_classes, 1)
     labels, others = _labels(name, labels, k), _labels(other_name, others, k)
     if len(labels) != len(others):
         raise ValueError(

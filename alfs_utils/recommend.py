@@ -26,8 +26,17 @@ from alfs_utils.estimation import (
     clean_level_interval,
     count_matrix,
 )
-from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, CELoss, GCELoss, Loss, MAELoss, NCELoss
-from alfs_utils.paper import value_and_pull
+from alfs_utils.losses import (
+    AELLoss,
+    AGCELoss,
+    AULLoss,
+    CELoss,
+    GCELoss,
+    Loss,
+    MAELoss,
+    NCELoss,
+    value_and_pull,
+)
 
 __all__ = ["Option", "Recommendation", "largest_step", "recommend", "start_of"]
 

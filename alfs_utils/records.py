@@ -4,45 +4,40 @@ A record's id is a hash of the run's configuration, so a run has one place in th
 and whenever it was trained. Records are written whole or not at all.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
-import math
 import os
-import platform
 import re
-import subprocess
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
+from filelock import FileLock
 
-from alfs_utils import __version__, data
-from alfs_utils._files import replacing
-from alfs_utils.training import CURVES, History, RunConfig, device_name, load_once
+from alfs_utils import data
+from alfs_utils._files import replacing, set_aside
+from alfs_utils.training import History, RunConfig
+from alfs_utils.training.history import CURVES
 
 __all__ = [
     "Record",
-    "basis",
+    "checkpoint_of",
     "find",
     "load",
+    "make",
     "pack",
+    "path_of",
     "read",
     "run_id",
     "runs_of",
+    "to_csv",
     "unpack",
-    "verdict",
     "write",
 ]
-
-VERDICTS = ("reproduced", "close", "not reproduced", "preliminary", "not yet run")
 
 Record = dict  # what is in a file: see `make`
 
@@ -62,13 +57,8 @@ def run_id(config: RunConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def make(
-    history: History,
-    device: str | torch.device = "cpu",
-    deterministic: bool = False,
-    compiled: bool = False,
-) -> dict:
-    """The record of a run that has just ended in this process, trained with these arguments."""
+def make(history: History) -> Record:
+    """The record of a run."""
     return {
         "id": run_id(history.config),
         "config": asdict(history.config),
@@ -76,11 +66,11 @@ def make(
         **{name: _rounded(getattr(history, name)) for name in CURVES},
         "noise_rate": history.noise_rate,
         "labels_sha256": history.labels_sha256,
-        "data_sha256": load_once(history.config.dataset).sha256,
+        "data_sha256": history.data_sha256,
         "seconds": round(history.seconds, 1),
         "cpu_seconds": round(history.cpu_seconds, 1),
-        **_environment(torch.device(device), deterministic, history.mixed),
-        "compiled": compiled,
+        "mixed": history.mixed,
+        **_environment(history),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -89,39 +79,10 @@ def _rounded(x):
     return [_rounded(part) for part in x] if isinstance(x, list | tuple) else float(f"{x:.9g}")
 
 
-def _environment(device, deterministic, mixed):
-    cuda = device.type == "cuda"
-    return {
-        "device": device_name(device),
-        "threads": torch.get_num_threads(),
-        "deterministic": (deterministic or not cuda) and not mixed,
-        "mixed": mixed,
-        "tf32": cuda and torch.backends.cudnn.allow_tf32,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "code": revision(),
-    }
-
-
-@cache
-def revision():
-    """The git commit of this library, "+changes" if its files differ from it; else its version.
-
-    An installed copy has no commit, even where it lies inside somebody's repository.
-    Asked once per process: ask before a long run, for while it trains the files may change.
-    """
-
-    def git(*words):
-        command = ["git", "-C", Path(__file__).parent, *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        changed = git("status", "--porcelain", ".")
-        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return f"alfs_utils {__version__}"
+def _environment(history):
+    environment = asdict(history.environment)
+    environment["deterministic"] &= not history.mixed
+    return environment
 
 
 # --- files ----------------------------------------------------------------------------------
@@ -133,7 +94,7 @@ def path_of(config: RunConfig, folder: str | os.PathLike = "results") -> Path:
 
 
 def checkpoint_of(config: RunConfig, folder: str | os.PathLike = "results") -> Path:
-    """Where an unfinished run keeps its state; its lock lies beside it, see `_files.try_lock`."""
+    """Where an unfinished run keeps its state; its lock lies beside it, see `sweep`."""
     return Path(folder) / ".work" / f"{run_id(config)}.ckpt"
 
 
@@ -152,8 +113,6 @@ def write(record: Record, folder: str | os.PathLike = "results") -> Path:
     lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
     with replacing(path) as file:
         file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
-        file.flush()
-        os.fsync(file.fileno())
     return path
 
 
@@ -233,9 +192,7 @@ def find(config: RunConfig, folder: str | os.PathLike = "results") -> Record | N
     except _NewerError:
         raise
     except ValueError as error:
-        aside = path.with_name(path.name + ".bad")
-        with contextlib.suppress(FileNotFoundError):  # another process was first
-            os.replace(path, aside)
+        aside = set_aside(path)
         warnings.warn(f"{error}; renamed to {aside.name}", RuntimeWarning, stacklevel=2)
         return None
 
@@ -295,19 +252,6 @@ def runs_of(ledger: pd.DataFrame, configs: Iterable[RunConfig]) -> pd.DataFrame:
     return rows.loc[found].reset_index(drop=True)
 
 
-def basis(runs: pd.DataFrame) -> str:
-    """What is read from these rows of `load` rests on, in words: runs, seeds, data.
-
-    "preliminary" where `verdict` would say so: fewer than three seeds, or arrays.
-    """
-    if runs.empty:
-        return "no run yet"
-    seeds, names = runs["init_seed"].nunique(), sorted(set(runs["dataset"]))
-    few = seeds < 3 or any(name != data.base_name(name) for name in names)
-    words = f"{len(runs)} run(s), {seeds} seed(s), on {' and '.join(names)}"
-    return words + (": preliminary" if few else "")
-
-
 def to_csv(frame: pd.DataFrame, path: str | os.PathLike) -> None:
     """Write the table of `load` without the curves, one line per run."""
     frame.drop(columns=[*CURVES], errors="ignore").to_csv(path, index=False)
@@ -316,8 +260,7 @@ def to_csv(frame: pd.DataFrame, path: str | os.PathLike) -> None:
 def pack(record: Record, path: str | os.PathLike) -> None:
     """Append a record to a .jsonl file, one line each; several processes may do so at once."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(f"{path}.lock"), open(path, "a+b") as file:
         end = file.seek(0, os.SEEK_END)
         if end:
             file.seek(end - 1)
@@ -346,40 +289,3 @@ def unpack(path: str | os.PathLike, folder: str | os.PathLike = "results") -> in
             write(record, folder)
             new += 1
     return new
-
-
-# --- ours and the paper's -------------------------------------------------------------------
-
-
-def verdict(ours, mean: float | None, std: float | None, preliminary: bool = False) -> str:
-    """Was a cell of the paper's tables reproduced? The rule was fixed before any run.
-
-    With n runs of ours, |difference of the means| <= max(2 sqrt(s_paper^2 / 3 + s_ours^2 / n), 0.5
-    points) is "reproduced", within twice that "close", else "not reproduced".
-
-    Parameters
-    ----------
-    ours : sequence of float
-        Accuracies of our runs, in percent.
-    mean, std : float or None
-        The paper's, in percent; None if it has none in hand.
-    preliminary : bool
-        Whether our runs are not the paper's protocol in full: arrays instead of the official files.
-
-    Returns
-    -------
-    str
-        One of `VERDICTS`: "not yet run" without runs, "preliminary" with fewer than 3, without the
-        paper's mean and standard deviation, or if `preliminary`.
-    """
-    ours = np.asarray(list(ours), dtype=float)
-    if not len(ours):
-        return "not yet run"
-    if preliminary or len(ours) < 3 or mean is None or std is None:
-        return "preliminary"
-    difference = abs(ours.mean() - mean)
-    spread = math.sqrt(std**2 / 3 + ours.var(ddof=1) / len(ours))
-    limit = max(2 * spread, 0.5)
-    if not difference <= 2 * limit:
-        return "not reproduced"
-    return "reproduced" if difference <= limit else "close"

@@ -1,7 +1,4 @@
-"""Many runs: a grid of configurations in, finished records out.
-
-    python -m alfs_utils.sweep --table 1 --dataset mnist --results results/
-    python -m alfs_utils.sweep --table 1 --dataset mnist --list
+"""Many runs: configurations in, finished records out.
 
 Every run has one place in the ledger (`alfs_utils.records`), so a sweep can be stopped, killed and
 started again, twice at once and on several machines that share the folder: a run that is finished
@@ -9,23 +6,20 @@ is not run again, one that somebody is at work on is left to them, one that was 
 its checkpoint.
 
 On one machine the runs go to worker processes. Beyond it, `run` takes any executor, such as that of
-a Dask cluster (`--address`).
+a Dask cluster. Which runs there are is not for this room to say: `python -m alfs_utils sweep` knows
+those of the paper.
 """
 
-import argparse
 import atexit
-import contextlib
-import dataclasses
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -33,172 +27,23 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     as_completed,
 )
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
 
 import torch
+from filelock import FileLock, Timeout
+from tqdm import tqdm
 
-from alfs_utils import data, grids, human, paper, records, training
-from alfs_utils._files import try_lock
-from alfs_utils._progress import progress_bar
-from alfs_utils.losses import FocalLoss
-from alfs_utils.training import RunConfig, paper_run
+from alfs_utils import data, records, training
+from alfs_utils._arguments import integer
+from alfs_utils.data import human
+from alfs_utils.training import RunConfig
+from alfs_utils.training.environment import process
 
-__all__ = ["estimate", "extras", "run", "states", "table"]
+__all__ = ["estimate", "run", "states", "train_into"]
 
-TABLES = {1: "symmetric", 2: "asymmetric"}  # clean labels are symmetric noise of rate 0
-# The order of work: the methods that say most in every setting, then the other methods.
-FIRST_METHODS = ("CE", "GCE", "AGCE", "AUL", "NCE+RCE", "SCE")
-SETTINGS = (
-    ("symmetric", 0.8),
-    ("symmetric", 0.4),
-    ("asymmetric", 0.4),
-    ("symmetric", 0.6),
-    ("symmetric", 0.2),
-    ("symmetric", 0.0),
-    ("asymmetric", 0.3),
-    ("asymmetric", 0.2),
-    ("asymmetric", 0.1),
-)
 TRIES = 3  # for a run whose worker process dies
 RESERVE = 100_000  # bytes, more than a record has
-
-
-# --- which runs -----------------------------------------------------------------------------
-
-
-def table(
-    number: int | None,
-    dataset: str,
-    seeds: Sequence[int] = (0, 1, 2),
-    source: str = "tables",
-    noise_draws: str = "fresh",
-    **changes,
-) -> list[RunConfig]:
-    """The runs of Table 1 (clean and symmetric) or 2 (asymmetric), most telling first.
-
-    Parameters
-    ----------
-    number : {1, 2} or None
-        None: both.
-    dataset : str
-        "mnist", "cifar10", "cifar100", or the "-npz" name of the latter two. "digits" gives MNIST's
-        rows with the defaults of `RunConfig`: no table of the paper, but the same code in seconds.
-    seeds : sequence of int
-        One run of each cell per seed; all cells of the first seed come first.
-    source : {"tables", "repository"}
-        Which loss each row has, see `paper.setting`. Where both agree, so do the runs.
-    noise_draws : {"fresh", "one"}
-        Whether every seed draws its own label noise, or all train on the draw of seed 0, as in the
-        authors' code.
-    **changes
-        Other fields of `RunConfig`. Runs with changes are not the paper's.
-    """
-    if number not in (None, *TABLES):
-        raise ValueError(f"number must be 1, 2 or None, got {number!r}")
-    if noise_draws not in ("fresh", "one"):
-        raise ValueError(f"noise_draws must be 'fresh' or 'one', got {noise_draws!r}")
-    if noise_draws == "one":
-        changes = changes | {"noise_seed": 0}
-    rows = _rows(dataset)
-    first = [name for name in FIRST_METHODS if name in rows]
-    others = [name for name in rows if name not in FIRST_METHODS]
-    settings = [s for s in SETTINGS if number is None or s[0] == TABLES[number]]
-    cells = [(n, *setting) for group in (first, others) for setting in settings for n in group]
-    return [
-        _config(
-            dataset, paper.paper_loss(name, _paper_name(dataset), source), *setting, seed, changes
-        )
-        for seed in seeds
-        for name, *setting in cells
-    ]
-
-
-def extras(dataset: str, seeds: Sequence[int] = (0,), **changes) -> list[RunConfig]:
-    """Runs beside the tables, at eta = 0.4 and 0.8: the repository's settings where they differ.
-
-    And, at symmetric 0.4, the focal loss as its formula has it; the tables' row has the detached
-    factor of the authors' code.
-    """
-    tables = set(table(None, dataset, seeds, **changes))
-    theirs = table(None, dataset, seeds, "repository", **changes)
-    formula = FocalLoss(gamma=0.5)
-    return [c for c in theirs if c not in tables and c.eta in (0.4, 0.8)] + [
-        _config(dataset, formula, "symmetric", 0.4, seed, changes) for seed in seeds
-    ]
-
-
-# Names of `--grid`: the data set without `--dataset`, and the runs.
-GRIDS = {
-    "extras": ("mnist", extras),
-    "collapse": ("cifar10", grids.collapse),
-    "figure-3": ("cifar10", grids.figure_3),
-    "figure-5": ("mnist", grids.figure_5),
-    "tuning": ("mnist", grids.tuning),
-    "precision-pairs": ("mnist", grids.precision_pairs),
-    "reduced": ("cifar10", grids.reduced),
-    "superclass": ("cifar100", grids.superclass),
-}
-
-
-def _config(dataset, loss, noise, eta, seed, changes):
-    if dataset != "digits":
-        return paper_run(dataset, loss, noise, eta, seed, **changes)
-    seeds = dict.fromkeys(training.SEEDS, seed)
-    return RunConfig(loss, dataset, noise=noise, eta=eta, **(seeds | changes))
-
-
-def _paper_name(dataset):
-    return "mnist" if dataset == "digits" else data.base_name(dataset)
-
-
-def _rows(dataset):
-    if dataset != "digits" and data.base_name(dataset) not in training.PROTOCOLS:
-        known = ", ".join(["digits", *training.PROTOCOLS])
-        raise ValueError(f"dataset must be one of {known}, got {dataset!r}")
-    return paper.ROWS[_paper_name(dataset)]
-
-
-def _describe(config):
-    """A run in words, as `--only` reads them."""
-    words = [config.dataset, config.noise, f"{config.eta:g}", _loss_name(config)]
-    recipe = training.PROTOCOLS.get(data.base_name(config.dataset))
-    if recipe and config.model != recipe["model"]:
-        words += [config.model]
-    if config.train_size:
-        words += [f"{config.train_size}-images"]
-    if recipe and config.epochs != recipe["epochs"]:
-        words += [f"{config.epochs}-epochs"]
-    if recipe and not config.augment:
-        words += ["no-augmentation"]
-    words += [f"seed {config.init_seed}"]
-    if config.noise_seed != config.init_seed:
-        words += [f"noise-seed {config.noise_seed}"]
-    if config.precision != "float32":
-        words += [config.precision]
-    return " ".join(words)
-
-
-def _loss_name(config):
-    """The row of the tables that a run belongs to, or its loss."""
-    return _names(_paper_name(config.dataset)).get(config.loss, config.loss)
-
-
-@cache
-def _names(dataset):
-    names = {}
-    for mark, source, compat in (
-        (" (formula)", "tables", "formula"),
-        (" (repository)", "repository", "official"),
-        ("", "tables", "official"),  # last, for most losses are the same in all three
-    ):
-        losses = {name: paper.paper_loss(name, dataset, source, compat) for name in _rows(dataset)}
-        names |= {str(loss): name + mark for name, loss in losses.items()}
-    return names
-
-
-# --- running them ---------------------------------------------------------------------------
 
 
 def run(
@@ -214,6 +59,7 @@ def run(
     deterministic: bool = False,
     compiled: bool = False,
     progress: bool | None = None,
+    describe: Callable[[RunConfig], str] = str,
     executor: Executor | None = None,
 ) -> dict[str, int]:
     """Train what is not yet in the ledger; every finished run is written as it ends.
@@ -243,6 +89,8 @@ def run(
     progress : bool, optional
         False: say nothing. Otherwise every run that ends gives a line on standard error, and there
         is a bar: if standard error is a terminal (None), or in any case (True).
+    describe : callable
+        What to call a run in these lines.
     executor : concurrent.futures.Executor, optional
         Where to run instead of in local processes, for example a Dask client's `get_executor()`.
         Its workers must see the folder `results` under the same path, and the data.
@@ -258,32 +106,23 @@ def run(
     ValueError, OSError
         Before anything is trained: bad arguments, missing or damaged data, no place to write.
     """
-    if workers < 1 or threads < 1:
-        raise ValueError(f"workers and threads must be at least 1, got {workers} and {threads}")
+    integer("workers", workers, 1)
+    integer("threads", threads, 1)
     own = executor is None
     if own and device and _is_cuda(device) and not torch.cuda.is_available():
-        raise ValueError(f"device must be 'cpu' here, where torch sees no GPU, got {device!r}")
+        raise ValueError(f"device: expected 'cpu' here, where torch sees no GPU, got {device!r}")
     if compiled and not own:
-        raise ValueError("compiled must be False with an executor: CUDA graphs need a main thread")
-    for dataset in sorted({c.dataset for c in configs}):
-        clean = data.load(dataset).train_labels  # what is missing is found now, not in every worker
-        for labels in sorted({c.noise for c in configs if c.dataset == dataset} & {*human.NAMES}):
-            human.load(labels, clean.numpy())
+        raise ValueError(
+            "compiled: expected False with an executor (CUDA graphs need a main thread)"
+        )
+    _check_data(configs)
     results = Path(results).absolute()
     configs = list(dict.fromkeys(configs))
     todo = [c for c in configs if records.find(c, results) is None]
     counts = Counter({"already done": len(configs) - len(todo)})
-    (results / ".work").mkdir(parents=True, exist_ok=True)
-    if weights:
-        Path(weights).mkdir(parents=True, exist_ok=True)
-        done = map(records.run_id, set(configs).difference(todo))
-        lost = sorted(i for i in done if not (Path(weights) / f"{i}.pt").exists())
-        if lost and progress is not False:
-            text = "done earlier, and their weights were not kept here: a new ledger makes them"
-            print(f"{', '.join(lost)}: {text}", file=sys.stderr)
-    if pack:
-        Path(pack).parent.mkdir(parents=True, exist_ok=True)
-        open(pack, "ab").close()
+    _make_places(results, pack, weights)
+    if weights and progress is not False:
+        _name_lost_weights(weights, set(configs).difference(todo))
     flag = results / ".work" / f"sweep-{uuid.uuid4().hex}"
     flag.touch()
     job = {
@@ -296,33 +135,59 @@ def run(
         "weights": weights and Path(weights).absolute(),
         "how": {"deterministic": deterministic, "compiled": compiled},
     }
-    executor = _Processes(workers) if own else executor
+    hidden = None if progress is None else not progress
+    bar = tqdm(total=len(todo), unit="run", dynamic_ncols=True, disable=hidden)
+    worker = executor or ThreadPoolExecutor(workers)
     futures = {}
-    bar = progress_bar(progress, total=len(todo), unit="run")
     try:
         with bar:
-            futures = {executor.submit(_one, config, job): config for config in todo}
+            one = _one if executor else _in_a_process
+            futures = {worker.submit(one, config, job): config for config in todo}
             for number, future in enumerate(as_completed(futures), 1):
                 outcome, message = _result_of(future)
                 counts[outcome] += 1
                 bar.update()
                 if outcome in ("done", "failed") and progress is not False:
-                    text = f"{outcome}: {_describe(futures[future])}: {message}"
+                    text = f"{outcome}: {describe(futures[future])}: {message}"
                     bar.write(f"[{number}/{len(todo)}] {text}", file=sys.stderr)
     finally:
         flag.unlink(missing_ok=True)  # workers stop when they miss it, wherever they are
         for future in futures:
             future.cancel()
         if own:
-            executor.shutdown()
+            worker.shutdown()
     return dict(+counts)  # without zeros
+
+
+def _check_data(configs):
+    """What is missing is found now, not in every worker."""
+    for dataset in sorted({c.dataset for c in configs}):
+        clean = data.load(dataset).train_labels
+        for labels in sorted({c.noise for c in configs if c.dataset == dataset} & {*human.NAMES}):
+            human.load(labels, clean.numpy())
+
+
+def _make_places(results, pack, weights):
+    (results / ".work").mkdir(parents=True, exist_ok=True)
+    if weights:
+        Path(weights).mkdir(parents=True, exist_ok=True)
+    if pack:
+        Path(pack).parent.mkdir(parents=True, exist_ok=True)
+        open(pack, "ab").close()
+
+
+def _name_lost_weights(weights, done):
+    lost = sorted(i for i in map(records.run_id, done) if not (Path(weights) / f"{i}.pt").exists())
+    if lost:
+        text = "done earlier, and their weights were not kept here: a new ledger makes them"
+        print(f"{', '.join(lost)}: {text}", file=sys.stderr)
 
 
 def _is_cuda(device):
     try:
         return torch.device(device).type == "cuda"
     except RuntimeError as error:
-        raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}") from error
+        raise ValueError(f"device: expected 'cpu' or 'cuda', got {device!r}") from error
 
 
 def _result_of(future):
@@ -330,6 +195,89 @@ def _result_of(future):
         return future.result()
     except Exception as error:  # whatever a run raises, the others go on
         return "failed", f"{type(error).__name__}: {error}"
+
+
+# --- one run --------------------------------------------------------------------------------
+
+
+def train_into(
+    results: str | os.PathLike, config: RunConfig, device: str, *, pack=None, **how
+) -> tuple[str, str]:
+    """Train a run and write its record, unless that is done or somebody is at it.
+
+    Parameters
+    ----------
+    results : path
+        The ledger.
+    config, device
+        See `training.train`.
+    pack : path, optional
+        See `run`.
+    **how
+        Other arguments of `training.train`.
+
+    Returns
+    -------
+    outcome, message : str
+        "done", "already done" or "elsewhere", and a word on it.
+
+    Raises
+    ------
+    training.Stopped
+    """
+    checkpoint = records.checkpoint_of(config, results)
+    first = process()[0] == 0  # of the processes of a distributed run, one writes
+    if records.find(config, results) is not None:
+        return "already done", str(records.path_of(config, results))
+    with _locked(checkpoint, first) as (mine, reserve):
+        if not mine:
+            return "elsewhere", "another process is at work on this run"
+        if first and records.find(config, results) is not None:
+            return "already done", str(records.path_of(config, results))
+        history = training.train(config, device, checkpoint=checkpoint, progress=False, **how)
+        if first:
+            record = records.make(history)
+            reserve.unlink()
+            if pack:
+                records.pack(record, pack)
+            records.write(record, results)
+            checkpoint.unlink(missing_ok=True)  # only now: until here it was the only copy
+    score = f"{history.last:.2f} %" if history.status == "finished" else history.status
+    return "done", f"{score} in {history.seconds / 60:.1f} min"
+
+
+@contextmanager
+def _locked(checkpoint: Path, wanted: bool) -> Iterator[tuple[bool, Path]]:
+    """Lock a run, and keep room on the disk for its record, in case that fills up meanwhile.
+
+    Yields whether the run is ours, and the file that keeps the room. The lock's file stays: were it
+    removed, two processes could hold locks on two files of one name.
+    """
+    reserve = checkpoint.with_suffix(".room")
+    if not wanted:
+        yield True, reserve
+        return
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    lock = _lock_of(checkpoint)
+    try:
+        lock.acquire(timeout=0.2, poll_interval=0.02)  # `states` holds it for a moment
+    except Timeout:
+        yield False, reserve
+        return
+    except (NotImplementedError, OSError) as error:
+        raise OSError(f"{lock.lock_file}: expected a file system with locks: {error}") from error
+    try:
+        reserve.write_bytes(bytes(RESERVE))
+        yield True, reserve
+    finally:
+        reserve.unlink(missing_ok=True)
+        lock.release()
+
+
+def _lock_of(checkpoint):
+    return FileLock(
+        checkpoint.with_suffix(".lock"), fallback_to_soft=False, preserve_lock_file=True
+    )
 
 
 # A run changes torch's random generator, number of threads and deterministic mode, which are all of
@@ -340,54 +288,19 @@ _ALONE = threading.Lock()
 def _one(config, job):
     """Train one configuration, in a worker; returns its outcome and a word on it."""
     with _ALONE:
-        return _train(config, job)
-
-
-def _train(config, job):
-    torch.set_num_threads(job["threads"])
-    device = job["device"] or _default_device()
-    results, how = job["results"], job["how"]
-    records.revision()  # now: the files may change while it trains
-    if how["deterministic"]:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-    checkpoint = records.checkpoint_of(config, results)
-    stop = _stopper(job)
-    if stop():
-        return "stopped", ""
-    with open(checkpoint.with_suffix(".lock"), "a") as lock:
-        if not try_lock(lock):
-            return "elsewhere", ""
-        if records.find(config, results) is not None:
-            return "already done", ""
-        _fill(lock, RESERVE)
+        torch.set_num_threads(job["threads"])
+        if job["how"]["deterministic"]:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        stop = _stopper(job)
+        if stop():
+            return "stopped", ""
+        weights = job["weights"] and job["weights"] / f"{records.run_id(config)}.pt"
+        how = job["how"] | {"weights": weights, "should_stop": stop}
+        device = job["device"] or _default_device()
         try:
-            history = training.train(
-                config,
-                device,
-                checkpoint=checkpoint,
-                weights=job["weights"] and job["weights"] / f"{records.run_id(config)}.pt",
-                progress=False,
-                should_stop=stop,
-                **how,
-            )
+            return train_into(job["results"], config, device, pack=job["pack"], **how)
         except training.Stopped as error:
             return "stopped", str(error)
-        record = records.make(history, device, **how)
-        _fill(lock, 0)
-        if job["pack"]:
-            records.pack(record, job["pack"])
-        records.write(record, results)
-        checkpoint.unlink(missing_ok=True)  # only now: until here it was the only copy
-    score = f"{history.last:.2f} %" if history.status == "finished" else history.status
-    return "done", f"{score} in {history.seconds / 60:.1f} min"
-
-
-def _fill(file, size):
-    """Keep room on the disk for the record, so that one that fills up meanwhile costs no run."""
-    file.truncate(0)
-    file.write("\0" * size)
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _default_device():
@@ -396,61 +309,42 @@ def _default_device():
 
 def _stopper(job):
     """A cheap question: is it time to stop? The file system is asked at most once a second."""
-    asked, answer = 0.0, False
+    asked, answer = -1.0, False
 
     def stop():
         nonlocal asked, answer
-        now = time.time()
+        now = time.monotonic()
         if now - asked > 1 and not answer:
             asked = now
-            late = job["deadline"] is not None and now > job["deadline"]
+            late = job["deadline"] is not None and time.time() > job["deadline"]
             answer = late or not job["flag"].exists()
         return answer
 
     return stop
 
 
-class _Processes(ThreadPoolExecutor):
-    """An executor of worker processes, of which one may die and cost only the run it had.
+# --- worker processes -----------------------------------------------------------------------
 
-    Each thread has one process (a pool of many is lost as a whole when one of them dies), and gives
-    the run to a new one.
+_mine = threading.local()
+
+
+def _in_a_process(config, job):
+    """Train a configuration in the process of this thread, which is made anew when it is broken.
+
+    A process of its own for each thread: a pool of many is lost as a whole when one of them dies.
     """
-
-    def __init__(self, workers):
-        super().__init__(workers)
-        self._free = SimpleQueue()
-        for _ in range(workers):
-            self._free.put(_new_process())
-
-    def submit(self, function, *args):
-        return super().submit(self._in_a_process, function, *args)
-
-    def _in_a_process(self, function, *args):
-        process = self._free.get()
+    for _ in range(TRIES):
+        if getattr(_mine, "pool", None) is None:
+            context = multiprocessing.get_context("spawn")
+            _mine.pool = ProcessPoolExecutor(1, context, _start_worker)
         try:
-            for _ in range(TRIES):
-                try:
-                    return process.submit(function, *args).result()
-                except BrokenExecutor:
-                    process.shutdown()
-                    process = _new_process()
-                except Exception:  # it may have broken CUDA for its process
-                    process.shutdown()
-                    process = _new_process()
-                    raise
-            raise RuntimeError(f"its worker process died {TRIES} times (killed, or out of memory?)")
-        finally:
-            self._free.put(process)
-
-    def shutdown(self, wait=True, **options):
-        super().shutdown(wait, **options)
-        while not self._free.empty():
-            self._free.get().shutdown(wait)
-
-
-def _new_process():
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start_worker)
+            return _mine.pool.submit(_one, config, job).result()
+        except Exception as error:  # it may have broken CUDA for its process
+            _mine.pool.shutdown()
+            _mine.pool = None
+            if not isinstance(error, BrokenExecutor):
+                raise
+    raise RuntimeError(f"its worker process died {TRIES} times (killed, or out of memory?)")
 
 
 def _start_worker():
@@ -477,8 +371,11 @@ def _state(config, results):
     checkpoint = records.checkpoint_of(config, results)
     if records.find(config, results) is not None:
         return "done"
-    with contextlib.suppress(FileNotFoundError), open(checkpoint.with_suffix(".lock")) as file:
-        if not try_lock(file, shared=True):
+    if checkpoint.with_suffix(".lock").exists():
+        try:
+            with _lock_of(checkpoint).acquire(timeout=0):
+                pass
+        except Timeout:
             return "running"
     return "interrupted" if checkpoint.exists() else "to do"
 
@@ -503,134 +400,7 @@ def estimate(
     return sum(seconds[kind] * epochs[kind] for kind in sample) / 3600
 
 
-# --- the command ----------------------------------------------------------------------------
+if __name__ == "__main__":  # an earlier spelling of the command
+    from alfs_utils.__main__ import main
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(argv)
-    try:
-        configs = _chosen(options)
-        if options.list:
-            _print_states(configs, options.results)
-        elif options.estimate:
-            _print_estimate(configs, options)
-        else:
-            return _run(configs, options)
-        sys.stdout.flush()
-        return 0
-    except BrokenPipeError:  # `--list | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: finished runs are in the ledger, the others resume", file=sys.stderr)
-        return 130
-
-
-def _parser():
-    parser = argparse.ArgumentParser(
-        prog="python -m alfs_utils.sweep", description=__doc__.splitlines()[0]
-    )
-    add = parser.add_argument
-    add("--table", type=int, choices=sorted(TABLES), help="default: both")
-    add("--grid", choices=GRIDS, help="other runs than the tables'")
-    add("--dataset", help="mnist (default), cifar10, cifar100 or, to try, digits")
-    add("--results", default="results", help="the ledger's folder; default: results")
-    add("--seeds", type=int, default=3, help="runs per cell; default: 3")
-    add("--noise-draws", default="fresh", help="fresh for each seed (default), or one for all")
-    add("--epochs", type=int, help="other than the paper's")
-    add("--precision", help="float32 (default), bfloat16 or float16")
-    add("--only", default="", metavar="WORDS", help='as in --list: "CE,AGCE symmetric 0.8"')
-    add("--first", type=int, metavar="N", help="only N runs, the first that are not done")
-    add("--list", action="store_true", help="print every run and its state, and train nothing")
-    add("--estimate", action="store_true", help="time 30 steps, print hours, and train nothing")
-    add("--workers", type=int, default=1, help="runs at once; default: 1")
-    add("--threads", type=int, default=1, help="CPU threads of each; default: 1")
-    add("--device", help="cpu or cuda; default: the GPU, if there is one")
-    add("--time-budget", type=_seconds, metavar="8m", help="stop after this time")
-    add("--pack", metavar="FILE", help="append each record to this .jsonl, too")
-    add("--weights", metavar="FOLDER", help="keep the final weights here")
-    add("--compile", action="store_true", dest="compiled", help="torch.compile, for a GPU")
-    add("--deterministic", action="store_true", help="repeats bit for bit on a GPU, too; slower")
-    add("--address", help="of a Dask scheduler that has the workers")
-    return parser
-
-
-def _chosen(options):
-    if options.seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, got {options.seeds}")
-    if options.grid and (options.table or options.noise_draws != "fresh"):
-        raise ValueError("--table and --noise-draws do not go with --grid")
-    seeds = range(options.seeds)
-    if options.grid:
-        default, grid = GRIDS[options.grid]
-        configs = grid(data.find(options.dataset or default), seeds)
-    else:
-        dataset = data.find(options.dataset or "mnist")
-        configs = table(options.table, dataset, seeds, noise_draws=options.noise_draws)
-    changes = {name: getattr(options, name) for name in ("epochs", "precision")}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    configs = [dataclasses.replace(c, **changes) for c in configs]
-    configs = [c for c in configs if _matches(c, options.only)]
-    if not configs:
-        raise ValueError(f"--only={options.only!r}: expected words that --list shows for some run")
-    if options.first is not None:
-        todo = zip(configs, states(configs, options.results), strict=True)
-        configs = [c for c, state in todo if state != "done"][: options.first]
-    return configs
-
-
-def _matches(config, only):
-    """Whether each word of `only` is among the run's; a comma between words means "or"."""
-    words = {records.run_id(config), *_describe(config).split()}
-    return all(words & set(alternatives.split(",")) for alternatives in only.split())
-
-
-def _print_states(configs, results):
-    found = states(configs, results)
-    for config, state in zip(configs, found, strict=True):
-        print(f"{records.run_id(config)}  {state:<12} {_describe(config)}")
-    print(", ".join(f"{n} {state}" for state, n in sorted(Counter(found).items())))
-
-
-def _print_estimate(configs, options):
-    todo = zip(configs, states(configs, options.results), strict=True)
-    configs = [c for c, state in todo if state != "done"]
-    hours = estimate(configs, options.device, options.threads)
-    print(f"{len(configs)} runs to do, about {hours:.1f} hours one after the other")
-
-
-def _run(configs, options):
-    passed = ("workers", "device", "threads", "time_budget", "pack", "weights")
-    passed += ("deterministic", "compiled")
-    arguments = {name: getattr(options, name) for name in passed}
-    with contextlib.ExitStack() as stack:
-        if options.address:
-            arguments["executor"] = stack.enter_context(_client(options.address)).get_executor()
-        counts = run(configs, options.results, **arguments)
-    print(", ".join(f"{n} {outcome}" for outcome, n in counts.items()) or "nothing to do")
-    return 1 if "failed" in counts else 0
-
-
-def _client(address):
-    try:
-        from dask.distributed import Client
-    except ImportError as error:
-        raise ValueError(f"--address needs Dask: pip install distributed ({error})") from error
-    return Client(address)
-
-
-def _seconds(text):
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"expected a time such as 90s, 8m or 1.5h, got {text!r}")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-if __name__ == "__main__":
-    # Workers elsewhere cannot import `__main__`.
-    from alfs_utils.sweep import main as command
-
-    sys.exit(command())
+    sys.exit(main(["sweep", *sys.argv[1:]]))

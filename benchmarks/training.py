@@ -37,10 +37,12 @@ BATCH = 128
 def ours(config, dataset, options):
     import torch
 
-    from alfs_utils import training
+    from alfs_utils import data, facts, models
+    from alfs_utils.paper import protocol
+    from alfs_utils.training import loop
 
-    training.load_once = lambda name: dataset
-    run = training._Run(config, torch.device(options.device))
+    loop.load_once = lambda name: dataset
+    run = loop.Run(config, torch.device(options.device))
     if options.compile:
         run.forward = torch.compile(run.forward, mode="reduce-overhead", dynamic=False)
     run.network.train()
@@ -94,7 +96,7 @@ class _Pictures:
     """A map-style data set of PIL images, augmented and normalised one by one."""
 
     def __init__(self, dataset):
-        from alfs_utils._torchvision import torchvision
+        from alfs_utils.data._torchvision import torchvision
 
         transforms = torchvision.transforms
         size = dataset.train_images.shape[-1]
@@ -123,8 +125,6 @@ def _plain_network(model, num_classes):
     """The network with its poolings where the description has them: behind the ReLU."""
     from torch import nn
 
-    from alfs_utils import models
-
     layers = list(models.build(model, num_classes, seed=0))
     for i in [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]:
         layers[i : i + 2] = layers[i + 1], layers[i]
@@ -135,14 +135,12 @@ def _data(name):
     """The data set, or random images of its shape; and whether it is the data set."""
     import torch
 
-    from alfs_utils import data
-
     try:
         return data.load(name), True
     except FileNotFoundError:
         base = data.base_name(name)
         shape, n = ((1, 28, 28), 60_000) if base == "mnist" else ((3, 32, 32), 50_000)
-        k = len(data.CLASS_COUNTS[base])
+        k = len(facts.CLASS_COUNTS[base])
         digits = data.load("digits")
         recipe = data._CIFAR.get(base, {"num_classes": k, "mean": (0.1307,), "std": (0.3081,)})
         images = torch.randint(256, (n, *shape), dtype=torch.uint8)
@@ -161,11 +159,11 @@ def worker(kind, options):
     """Do as many steps as each line of standard input says; answer with the seconds they took."""
     import torch
 
-    from alfs_utils.training import paper_run
-
     torch.set_num_threads(options.threads)
     dataset, genuine = _data(options.dataset)
-    config = paper_run(options.dataset, "CELoss()", "symmetric", 0.0, precision=options.precision)
+    config = protocol.run(
+        options.dataset, "CELoss()", "symmetric", 0.0, precision=options.precision
+    )
     step = {"ours": ours, "plain": plain}[kind](config, dataset, options)
     print(json.dumps({"genuine": genuine}), flush=True)
     for line in sys.stdin:

@@ -16,5 +16,5 @@ def require(available: bool, what: str) -> None:
 
 
 def outcome(check):
-    """What an `alfs_utils.checks.Check` found, less its words."""
+    """What an `alfs_utils.paper.checks.Check` found, less its words."""
     return check.printed, check.repaired, check.control

@@ -11,7 +11,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from alfs_utils import asymmetry, noise
+from alfs_utils import noise
 from alfs_utils.asymmetry import (
     admissible,
     asymmetry_ratio,

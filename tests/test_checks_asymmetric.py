@@ -6,8 +6,8 @@ from conftest import outcome
 
 from alfs_utils import losses
 from alfs_utils.asymmetry import asymmetry_ratio_exact
-from alfs_utils.checks import asymmetric as checks
-from alfs_utils.checks.asymmetric import every_subset, sum_is_large_enough
+from alfs_utils.paper.checks import asymmetric as checks
+from alfs_utils.paper.checks.asymmetric import every_subset, sum_is_large_enough
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from conftest import outcome
 
 from alfs_utils.asymmetry import weighted_risk_minimiser
-from alfs_utils.checks import calibration as checks
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss
+from alfs_utils.paper.checks import calibration as checks
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from conftest import outcome
 
 from alfs_utils.asymmetry import asymmetry_ratio
-from alfs_utils.checks import corollaries
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss
+from alfs_utils.paper.checks import corollaries
 
 EXPECTED = {  # (as printed, repaired, negative control failed)
     "corollary_1": (True, None, True),

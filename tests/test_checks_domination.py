@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alfs_utils import noise
-from alfs_utils.checks import domination
+from alfs_utils.paper.checks import domination
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import outcome
 
-from alfs_utils.checks import excess_risk as checks
 from alfs_utils.losses import AGCELoss, MAELoss
+from alfs_utils.paper.checks import excess_risk as checks
 
 HALF = Fraction(1, 2)
 

@@ -8,8 +8,8 @@ from conftest import outcome
 
 from alfs_utils import noise
 from alfs_utils.asymmetry import asymmetry_ratio, asymmetry_ratio_exact
-from alfs_utils.checks import ratio
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, GCELoss
+from alfs_utils.paper.checks import ratio
 
 EXPECTED = {  # (as printed, repaired, negative control failed)
     "definition_3_values": (False, True, True),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import outcome
 
-from alfs_utils.checks import symmetric as s
+from alfs_utils.paper.checks import symmetric as s
 
 OUTCOMES = {
     s.theorem_3: (False, True),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import outcome
 
-from alfs_utils.checks import tolerance as t
 from alfs_utils.losses import AELLoss
+from alfs_utils.paper.checks import tolerance as t
 
 OUTCOMES = {
     t.assumption_2: (False, True),

@@ -7,8 +7,8 @@ import pytest
 from conftest import outcome
 
 from alfs_utils.asymmetry import asymmetry_ratio
-from alfs_utils.checks import weighting as checks
 from alfs_utils.losses import AGCELoss, AULLoss
+from alfs_utils.paper.checks import weighting as checks
 
 CHECKS = {
     checks.theorem_7: (False, True, True),

@@ -17,8 +17,8 @@ from PIL import Image
 from scipy import stats
 from sklearn.datasets import load_digits
 
-from alfs_utils import data
-from alfs_utils._torchvision import torchvision
+from alfs_utils import data, facts
+from alfs_utils.data._torchvision import torchvision
 
 TF = torchvision.transforms.functional
 transforms = torchvision.transforms
@@ -321,7 +321,7 @@ def test_genuine_mnist_raw_and_packed(tmp_path, monkeypatch):
     monkeypatch.setenv("ALFS_DATA_DIR", str(tmp_path))
     mnist = data.load("mnist")
     assert mnist.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
-    assert tuple(np.bincount(mnist.train_labels)) == data.CLASS_COUNTS["mnist"]
+    assert tuple(np.bincount(mnist.train_labels)) == facts.CLASS_COUNTS["mnist"]
     assert (len(mnist.test_labels), mnist.test_labels[0].item()) == (10_000, 7)
     share = np.bincount(mnist.train_images.view(-1), minlength=256) / mnist.train_images.numel()
     grey = np.arange(256) / 255
@@ -541,7 +541,7 @@ def test_genuine_cifar10_arrays():
 
 
 def test_class_counts_are_those_of_the_data_sets():
-    assert {name: sum(counts) for name, counts in data.CLASS_COUNTS.items()} == {
+    assert {name: sum(counts) for name, counts in facts.CLASS_COUNTS.items()} == {
         "mnist": 60_000,
         "cifar10": 50_000,
         "cifar100": 50_000,

@@ -12,8 +12,12 @@ import torch
 from conftest import ROOT, require
 from test_noise import FINE_NAMES
 
-from alfs_utils import data, grids, human, noise, records, sweep, training
-from alfs_utils.human import CLASSES, NAMES, convert, load, write_counts
+from alfs_utils import data, noise, records, sweep, training
+from alfs_utils.data import human
+from alfs_utils.data.human import NAMES, convert, load, write_counts
+from alfs_utils.facts import CLASS_NAMES
+from alfs_utils.paper import which_runs
+from alfs_utils.training import loop
 
 SIZE = 300
 COUNTS = ROOT / "results" / "human"
@@ -22,7 +26,7 @@ SIZE_PER_CLASS = {10: 5000, 100: 500}
 
 def fake_arrays(dataset, seed=0):
     """Arrays like the published ones, with noise, but SIZE of them."""
-    k = len(CLASSES[dataset])
+    k = len(CLASS_NAMES[dataset])
     rng = np.random.default_rng(seed)
     arrays = {key: rng.integers(0, k, SIZE) for key in human._SOURCES[dataset].arrays}
     arrays["clean_label"] = rng.permutation(np.arange(SIZE) % k)
@@ -69,7 +73,7 @@ def images_of(arrays):
 @pytest.mark.parametrize("kind", ["pt", "npz"])
 def test_every_set_is_the_array_of_the_file(published, tmp_path, kind):
     if kind == "npz":
-        for dataset in CLASSES:
+        for dataset in CLASS_NAMES:
             path = convert(dataset)
             path.with_suffix(".pt").unlink()  # the .npz is enough
     files = {
@@ -86,7 +90,7 @@ def test_every_set_is_the_array_of_the_file(published, tmp_path, kind):
         np.testing.assert_array_equal(found.clean, arrays["clean_label"])
         assert found.labels.dtype == found.clean.dtype == np.int64
         assert not found.labels.flags.writeable and not found.clean.flags.writeable
-        assert (found.name, found.num_classes) == (name, len(CLASSES[dataset]))
+        assert (found.name, found.num_classes) == (name, len(CLASS_NAMES[dataset]))
         assert found.licence == "CC BY-NC 4.0" and found.licence in repr(found)
 
 
@@ -97,10 +101,10 @@ def test_a_run_trains_on_human_labels_and_is_tested_on_clean_ones(published, mon
     monkeypatch.setattr(records, "load_once", lambda name: images)
     (config,) = (
         replace(c, epochs=1, train_size=200)
-        for c in grids.reduced("cifar10-npz")
+        for c in which_runs.reduced("cifar10-npz")
         if c.noise == "cifar10n-worst" and c.loss == "CELoss()"
     )
-    run = training._Run(config, torch.device("cpu"))
+    run = loop.Run(config, torch.device("cpu"))
     given, clean = arrays["worse_label"][:200], arrays["clean_label"][:200]
     np.testing.assert_array_equal(run.given, given)
     np.testing.assert_array_equal(run.wrong, given != clean)
@@ -117,7 +121,7 @@ def test_a_sweep_asks_for_the_labels_before_it_trains(published, tmp_path, monke
     monkeypatch.setattr(data, "load", lambda name: images_of(published["cifar10"]))
     (tmp_path / "CIFAR-10_human.pt").unlink()
     with pytest.raises(FileNotFoundError, match="CIFAR-10_human"):
-        sweep.run(grids.reduced("cifar10-npz"), tmp_path / "ledger")
+        sweep.run(which_runs.reduced("cifar10-npz"), tmp_path / "ledger")
     assert not (tmp_path / "ledger").exists()
 
 
@@ -125,7 +129,7 @@ def test_a_run_refuses_images_in_another_order(published, monkeypatch):
     images = images_of(published["cifar10"])
     images = replace(images, train_labels=images.train_labels.roll(1))
     monkeypatch.setattr(training, "load_once", lambda name: images)
-    config = grids.reduced("cifar10-npz")[-1]
+    config = which_runs.reduced("cifar10-npz")[-1]
     with pytest.raises(ValueError, match=r"CIFAR-10_human\.pt: .*order"):
         training.train(replace(config, train_size=0), progress=False)
 
@@ -287,7 +291,7 @@ def test_counts_are_written_as_they_are(published, tmp_path, capsys):
         dataset = "cifar100" if name == "cifar100n" else "cifar10"
         found = load(name)
         names, count = read(tmp_path / f"{name}.csv")
-        assert names == CLASSES[dataset]
+        assert names == CLASS_NAMES[dataset]
         assert [count[i, j] for i, j in ((1, 2), (3, 3))] == [
             ((found.clean == i) & (found.labels == j)).sum() for i, j in ((1, 2), (3, 3))
         ]
@@ -313,7 +317,7 @@ def test_committed_counts_are_plausible_and_say_where_they_are_from():
         names, counts[path.stem] = read(path)
         dataset = "cifar100" if path.stem == "cifar100n" else "cifar10"
         text = path.read_text()
-        assert names == CLASSES[dataset]
+        assert names == CLASS_NAMES[dataset]
         assert human._SOURCES[dataset].sha256 in text and human.LICENCE in text
     agreed = counts.pop("cifar10n-random1-random2")
     assert sorted(counts) == sorted(NAMES)
@@ -340,5 +344,5 @@ def test_committed_counts_are_those_of_the_files(tmp_path):
 
 
 def test_class_names():
-    assert list(CLASSES["cifar100"]) == FINE_NAMES
-    assert len(CLASSES["cifar10"]) == 10 and list(CLASSES["cifar10"]) == sorted(CLASSES["cifar10"])
+    assert list(CLASS_NAMES["cifar100"]) == FINE_NAMES
+    assert len(CLASS_NAMES["cifar10"]) == 10 and list(CLASS_NAMES["cifar10"]) == sorted(CLASS_NAMES["cifar10"])

@@ -13,8 +13,6 @@ import pytest
 import test_losses as T
 import torch
 
-from alfs_utils import losses
-
 SOURCE = inspect.getsource(losses)
 FEW = [
     case

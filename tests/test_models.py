@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from alfs_utils import models
-from alfs_utils._torchvision import torchvision
+from alfs_utils.data._torchvision import torchvision
 
 SHAPES = {
     "digits_cnn": (1, 8, 8),

@@ -24,8 +24,8 @@ IGNORED = {
         "trains networks",
     ),
     "11-mnist": ("with tempfile.TemporaryDirectory() as folder:", "trains networks"),
-    "12-cifar10": ("config = reproduction.redo(", "trains networks"),
-    "13-cifar100": ("config = reproduction.redo(", "trains networks"),
+    "12-cifar10": ("config = comparison.redo(", "trains networks"),
+    "13-cifar100": ("config = comparison.redo(", "trains networks"),
     "14-features": (
         'losses = {"GCE": GCELoss(q=0.7), "AGCE": AGCELoss(a=4, q=0.2)}',
         "trains networks",

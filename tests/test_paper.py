@@ -11,8 +11,9 @@ import pytest
 import torch
 from conftest import ROOT
 
+from alfs_utils import losses
 from alfs_utils import losses as L
-from alfs_utils import paper
+from alfs_utils.losses import from_paper, settings
 
 torch.set_num_threads(1)
 
@@ -148,28 +149,28 @@ def assert_is(loss, formula, k):
 @pytest.mark.parametrize(("name", "dataset"), EVERY_ROW)
 def test_a_row_of_the_tables(name, dataset):
     formula, provenance = TABLES[dataset][name]
-    loss = paper.paper_loss(name, dataset, compat="formula")
+    loss = from_paper(name, dataset, compat="formula")
     assert loss.provenance == provenance
-    assert_is(loss, formula, paper.DATASETS[dataset])
+    assert_is(loss, formula, settings.DATASETS[dataset])
 
 
 @pytest.mark.parametrize(("name", "dataset"), REPOSITORY)
 def test_a_row_of_the_repository(name, dataset):
     formula = REPOSITORY[name, dataset]
-    loss = paper.paper_loss(name, dataset, source="repository", compat="formula")
+    loss = from_paper(name, dataset, source="repository", compat="formula")
     assert loss.provenance == "repository"
-    assert_is(loss, formula, paper.DATASETS[dataset])
+    assert_is(loss, formula, settings.DATASETS[dataset])
 
 
 def test_there_are_39_rows_and_39_configurations():
     assert len(EVERY_ROW) == len(REPOSITORY) == 39
-    assert paper.DATASETS == {"mnist": 10, "cifar10": 10, "cifar100": 100, "webvision": 50}
+    assert settings.DATASETS == {"mnist": 10, "cifar10": 10, "cifar100": 100, "webvision": 50}
     answers = {"tables": 0, "repository": 0}
-    for name in paper.NAMES:
-        for dataset in paper.DATASETS:
+    for name in settings.NAMES:
+        for dataset in settings.DATASETS:
             for source in answers:
                 try:
-                    paper.setting(name, dataset, source)
+                    settings.setting(name, dataset, source)
                 except ValueError:
                     continue
                 answers[source] += 1
@@ -178,58 +179,54 @@ def test_there_are_39_rows_and_39_configurations():
 
 def test_mnist_nce_and_alf_is_the_alf_alone():
     for name in ("AUL", "AGCE", "AEL"):
-        alone, both = (
-            paper.paper_loss(n, "mnist", "repository").eval() for n in (name, f"NCE+{name}")
-        )
+        alone, both = (from_paper(n, "mnist", "repository").eval() for n in (name, f"NCE+{name}"))
         assert repr(alone) == repr(both) and "NCE" not in repr(both)
         with pytest.raises(ValueError, match="Tables 1 to 3 have no such row for mnist, only CE, "):
-            paper.paper_loss(f"NCE+{name}", "mnist")
+            from_paper(f"NCE+{name}", "mnist")
 
 
 @pytest.mark.parametrize(("name", "dataset"), EVERY_ROW)
 def test_reverse_cross_entropy_always_has_ln_1e_4(name, dataset):
-    for part in paper.paper_loss(name, dataset).modules():
+    for part in from_paper(name, dataset).modules():
         assert getattr(part, "A", A) == A
 
 
 @pytest.mark.parametrize(("name", "dataset"), EVERY_ROW)
 def test_official_and_formula_differ_where_they_should(name, dataset):
     """Other gradients, at confident errors, for FL, GCE, SCE, RCE and NLNL only."""
-    k = paper.DATASETS[dataset]
+    k = settings.DATASETS[dataset]
     # Confident errors, so that every clamp cuts; many, so that NLNL draws the confident class.
     z = logits(k, 0.1, n=1000)
     z[:, 1], z[:, 2] = -20.0, 20.0
     target = torch.arange(1000) % 3
     gradients = []
     for compat in ("official", "formula"):
-        loss = paper.paper_loss(name, dataset, compat=compat)
+        loss = from_paper(name, dataset, compat=compat)
         x = z.clone().requires_grad_()
         loss(x, target).backward()
         gradients.append(x.grad)
     same = torch.allclose(*gradients, rtol=1e-12, atol=1e-300)
     assert same == (name not in DIFFERENT)
-    assert repr(paper.paper_loss(name, dataset)) == repr(
-        paper.paper_loss(name, dataset, compat="official")
-    )
+    assert repr(from_paper(name, dataset)) == repr(from_paper(name, dataset, compat="official"))
 
 
 def test_a_setting_says_how_we_know():
     for name, dataset in EVERY_ROW:
-        row = paper.setting(name, dataset)
-        assert row.provenance in paper.PROVENANCES
+        row = settings.setting(name, dataset)
+        assert row.provenance in settings.PROVENANCES
         assert 10 < len(row.reason) < 100 and "\n" not in row.reason
-        loss = paper.paper_loss(name, dataset)
+        loss = from_paper(name, dataset)
         assert (loss.provenance, loss.reason) == (row.provenance, row.reason)
         if row.provenance == "follow-up":  # else it would be the repository's
             try:
-                configured = paper.setting(name, dataset, "repository")
+                configured = settings.setting(name, dataset, "repository")
             except ValueError:
                 continue
             assert configured.loss != row.loss
 
 
-def test_a_paper_loss_is_a_loss_like_any_other():
-    loss = paper.paper_loss("NCE+RCE", "cifar10")
+def test_a_from_paper_is_a_loss_like_any_other():
+    loss = from_paper("NCE+RCE", "cifar10")
     again = L.loss_from_string(repr(loss))
     z, target = logits(10), torch.arange(7)
     for other in (again, copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
@@ -253,7 +250,7 @@ def test_a_paper_loss_is_a_loss_like_any_other():
 )
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        paper.paper_loss(*arguments)
+        from_paper(*arguments)
 
 
 # --- facts that follow from the parameters ---------------------------------------------------
@@ -273,20 +270,20 @@ def test_bad_arguments_are_named(arguments, message):
 )
 def test_asymmetry_ratios(dataset, name, ratio):
     """r_u: the slopes' ratio for convex losses, 1 for concave ones."""
-    loss = paper.paper_loss(name, dataset)
+    loss = from_paper(name, dataset)
     assert min(1, loss.slope(1.0) / loss.slope(0.0)) == pytest.approx(ratio, abs=5e-5)
 
 
 def test_cifar10_settings_sit_just_above_two_thirds():
     """c = 3/2 at asymmetric noise 0.4: the certificate holds, with under 1.4 % to spare."""
     for name in ("AUL", "AGCE", "AEL"):
-        loss = paper.paper_loss(name, "cifar10")
+        loss = from_paper(name, "cifar10")
         assert 1 < 1.5 * loss.slope(1.0) / loss.slope(0.0) < 1.014
 
 
 def test_webvision_agce_is_gce():
     u = np.linspace(0, 1, 100_001)
-    agce = paper.paper_loss("AGCE", "webvision").of_probability(u)
+    agce = from_paper("AGCE", "webvision").of_probability(u)
     gap = np.abs(agce - L.GCELoss(q=0.5).of_probability(u))
     assert gap.argmax() == 0 and 0.0063 < gap.max() < 0.00632
     assert gap[u >= 1 / 50].max() < 1e-4
@@ -315,7 +312,7 @@ def numerically(loss, u, k):
 @pytest.mark.parametrize(
     "loss",
     [
-        *(paper.paper_loss(n, d, compat="formula") for n, d in EVERY_ROW if d != "webvision"),
+        *(from_paper(n, d, compat="formula") for n, d in EVERY_ROW if d != "webvision"),
         L.NormalizedFocalLoss(0.5),
         L.NormalizedGCELoss(0.7),
         L.Normalized(L.AELLoss(2.5)),
@@ -325,7 +322,7 @@ def numerically(loss, u, k):
 )
 def test_value_and_pull_against_differences(loss, k):
     u = np.array([1 / k, 0.5, 0.97])
-    value, pull = paper.value_and_pull(loss, u, k)
+    value, pull = losses.value_and_pull(loss, u, k)
     expected = np.array([numerically(loss, x, k) for x in u]).T
     np.testing.assert_allclose(value, expected[0], rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(pull, expected[1], rtol=2e-5, atol=1e-9)
@@ -345,9 +342,9 @@ def test_value_and_pull_against_differences(loss, k):
     ids=repr,
 )
 def test_the_limit_at_one(loss, limit):
-    value, pull = paper.value_and_pull(loss, 1.0, 10)
+    value, pull = losses.value_and_pull(loss, 1.0, 10)
     assert value == 0 and pull == pytest.approx(limit, rel=1e-12)
-    near = [paper.value_and_pull(loss, 1 - 10.0**-n, 10)[1] for n in (4, 8, 12)]
+    near = [losses.value_and_pull(loss, 1 - 10.0**-n, 10)[1] for n in (4, 8, 12)]
     distances = np.abs(np.array(near) - limit)
     assert (np.diff(distances) <= 1e-12).all() and not np.isnan(near).any()
 
@@ -364,8 +361,8 @@ def test_the_limit_at_one(loss, limit):
     ],
 )
 def test_pulls_of_the_papers_settings(name, dataset, pulls):
-    loss, k = paper.paper_loss(name, dataset), paper.DATASETS[dataset]
-    _, pull = paper.value_and_pull(loss, np.array([1 / k, 0.5, 1]), k)
+    loss, k = from_paper(name, dataset), settings.DATASETS[dataset]
+    _, pull = losses.value_and_pull(loss, np.array([1 / k, 0.5, 1]), k)
     np.testing.assert_allclose(pull, pulls, atol=0.051 if pulls[0] > 2 else 0.0051)
 
 
@@ -382,10 +379,10 @@ def test_pulls_of_the_papers_settings(name, dataset, pulls):
     ],
 )
 def test_pulls_of_the_second_term(name, dataset, pulls):
-    (_, nce), (coefficient, loss) = paper.paper_loss(name, dataset).terms
+    (_, nce), (coefficient, loss) = from_paper(name, dataset).terms
     assert type(nce) is L.NCELoss
-    k = paper.DATASETS[dataset]
-    got = coefficient * paper.value_and_pull(loss, np.array([1 / k, 0.5, 1]), k)[1]
+    k = settings.DATASETS[dataset]
+    got = coefficient * losses.value_and_pull(loss, np.array([1 / k, 0.5, 1]), k)[1]
     np.testing.assert_allclose(got, pulls, rtol=0.015)
 
 

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alfs_utils import paper
-from alfs_utils.paper import CELLS, CLAIMS, NO_TARGET, PRINTED, QUOTED, Claim
+from alfs_utils.losses import settings
+from alfs_utils.paper import printed
+from alfs_utils.paper.printed import CELLS, NO_TARGET, PRINTED, QUOTED
+from alfs_utils.paper.readings import CLAIMS, Claim
 
 # --- the cells ------------------------------------------------------------------------------
 
@@ -26,7 +28,7 @@ def test_every_data_set_has_the_methods_of_its_rows_once_per_column():
     }
     expected = [
         (table, dataset, method, *column)
-        for dataset, methods in paper.ROWS.items()
+        for dataset, methods in settings.ROWS.items()
         for method in methods
         for table in ((3,) if dataset == "webvision" else (1, 2))
         for column in columns[table]
@@ -73,7 +75,7 @@ def test_where_each_number_comes_from():
     ],
 )
 def test_known_cells(key, mean, std):
-    c = paper.cell(*key)
+    c = printed.cell(*key)
     assert (c.mean, c.std) == (mean, std) and c.key == key
 
 
@@ -105,7 +107,7 @@ def test_accuracies_are_plausible():
         assert c.std is None or 0 <= c.std < 5
         for number in (c.mean, c.std or 0):
             assert round(number, 2) == number
-    for method in paper.ROWS["cifar10"]:
+    for method in settings.ROWS["cifar10"]:
         clean = MEANS["cifar10", method, "clean", 0.0]
         assert clean < MEANS.get(("mnist", method, "clean", 0.0), 100) - 5
         assert clean > MEANS.get(("cifar100", method, "clean", 0.0), 0) + 15
@@ -148,9 +150,9 @@ def test_no_row_was_copied_twice():
 
 
 def test_cells_as_a_frame():
-    frame = paper.cells()
-    assert len(frame) == 297 and len(paper.cells((1, 2, 3))) == len(CELLS) == 303
-    assert list(dict.fromkeys(row["setting"] for row in paper.cells((1, 2, 3)))) == [
+    frame = printed.cells()
+    assert len(frame) == 297 and len(printed.cells((1, 2, 3))) == len(CELLS) == 303
+    assert list(dict.fromkeys(row["setting"] for row in printed.cells((1, 2, 3)))) == [
         *("clean", "sym .2", "sym .4", "sym .6", "sym .8"),
         *("asym .1", "asym .2", "asym .3", "asym .4", "real-world"),
     ]
@@ -183,7 +185,7 @@ def test_cells_as_a_frame():
 )
 def test_a_cell_that_does_not_exist(key, message):
     with pytest.raises(ValueError, match=message):
-        paper.cell(*key)
+        printed.cell(*key)
 
 
 # --- the ranking sentences ------------------------------------------------------------------

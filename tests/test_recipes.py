@@ -13,7 +13,7 @@ from conftest import ROOT, require
 # Lightning and transformers import torchvision where there is one. Imported this way first, it
 # works beside a torch that it was not built for, too.
 from alfs_utils import losses
-from alfs_utils._torchvision import torchvision  # noqa: F401
+from alfs_utils.data._torchvision import torchvision  # noqa: F401
 
 PATH = ROOT / "book" / "recipes.md"
 PAGE = PATH.read_text()

@@ -20,7 +20,8 @@ from conftest import ROOT
 
 from alfs_utils import __version__, records
 from alfs_utils.losses import AGCELoss
-from alfs_utils.training import History, RunConfig, paper_run, train
+from alfs_utils.paper import comparison, protocol
+from alfs_utils.training import History, RunConfig, environment, train
 
 CONFIG = RunConfig("CELoss()", epochs=2, batch_size=256)
 
@@ -41,12 +42,12 @@ def of(record, **changes):
 # Committed records carry these. If one of them changes, the ledger has lost its runs.
 GOLDEN = {
     "5462fce26ee8": RunConfig("CELoss()"),
-    "489a691d8b9e": paper_run("mnist", AGCELoss(a=4, q=0.2), "symmetric", 0.8, 0),
-    "3c571da83741": paper_run("mnist", "CELoss()", "symmetric", 0.8, 1),
-    "7e1a5e031915": paper_run(
+    "489a691d8b9e": protocol.run("mnist", AGCELoss(a=4, q=0.2), "symmetric", 0.8, 0),
+    "3c571da83741": protocol.run("mnist", "CELoss()", "symmetric", 0.8, 1),
+    "7e1a5e031915": protocol.run(
         "cifar100-npz", "10 * NCELoss() + 0.1 * RCELoss()", "asymmetric", 0.4, 2
     ),
-    "9c19c5d6b21c": paper_run("mnist", "CELoss()", "symmetric", 0, 0, precision="bfloat16"),
+    "9c19c5d6b21c": protocol.run("mnist", "CELoss()", "symmetric", 0, 0, precision="bfloat16"),
     "4f974e9b8769": RunConfig("GCELoss(q=0.7)", train_size=100, augment=False, counts="exact"),
 }
 
@@ -192,7 +193,7 @@ def test_an_installed_copy_has_a_version_and_no_commit(tmp_path):
     shutil.copytree(ROOT / "alfs_utils", package, ignore=shutil.ignore_patterns("__pycache__"))
     git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
     (tmp_path / ".gitignore").write_text("venv\n__pycache__\n")
-    ask = [sys.executable, "-c", "from alfs_utils import records; print(records.revision())"]
+    ask = [sys.executable, "-c", "from alfs_utils import records; print(environment.revision())"]
 
     def revision():
         env = os.environ | {"PYTHONPATH": str(package.parent)}
@@ -272,7 +273,7 @@ def test_an_empty_ledger_gives_an_empty_table(tmp_path):
 
 def test_what_answers_rest_on():
     def found(datasets, seeds):
-        return records.basis(pd.DataFrame({"dataset": datasets, "init_seed": seeds}))
+        return comparison.basis(pd.DataFrame({"dataset": datasets, "init_seed": seeds}))
 
     assert found([], []) == "no run yet"
     assert found(["mnist"] * 4, [0, 0, 1, 2]) == "4 run(s), 3 seed(s), on mnist"
@@ -414,8 +415,8 @@ def test_a_line_that_was_cut_off_is_named_and_the_next_stands_alone(record, tmp_
     ],
 )
 def test_verdicts_on_both_sides_of_every_limit(ours, mean, std, verdict):
-    assert verdict in records.VERDICTS
-    assert records.verdict(ours, mean, std) == verdict
-    assert records.verdict(pd.Series(ours, dtype=float), mean, std) == verdict
+    assert verdict in comparison.OUTCOMES
+    assert comparison.outcome(ours, mean, std) == verdict
+    assert comparison.outcome(pd.Series(ours, dtype=float), mean, std) == verdict
     caution = "preliminary" if ours else "not yet run"
-    assert records.verdict(ours, mean, std, preliminary=True) == caution
+    assert comparison.outcome(ours, mean, std, preliminary=True) == caution

@@ -23,9 +23,10 @@ import pytest
 import torch
 from conftest import ROOT, require
 
-from alfs_utils import _progress, data, paper, records, sweep, training
-from alfs_utils.losses import FocalLoss
-from alfs_utils.training import RunConfig, paper_run
+from alfs_utils import data, records, sweep, training
+from alfs_utils.losses import FocalLoss, from_paper, settings
+from alfs_utils.paper import protocol, which_runs
+from alfs_utils.training import RunConfig, loop
 
 TINY = RunConfig("CELoss()", epochs=1, batch_size=512)
 LONG = replace(TINY, epochs=100_000)  # never ends by itself
@@ -81,9 +82,9 @@ def start():
 
 
 def test_the_most_telling_runs_come_first():
-    rows = {name: paper.paper_loss(name, "mnist") for name in paper.ROWS["mnist"]}
+    rows = {name: from_paper(name, "mnist") for name in settings.ROWS["mnist"]}
     names = {str(loss): name for name, loss in rows.items()}
-    cells = [(c.init_seed, c.noise, c.eta, names[c.loss]) for c in sweep.table(None, "mnist")]
+    cells = [(c.init_seed, c.noise, c.eta, names[c.loss]) for c in which_runs.table(None, "mnist")]
     assert len(set(cells)) == 3 * 10 * 9
     assert [seed for seed, *_ in cells] == [0] * 90 + [1] * 90 + [2] * 90
     assert [cell[1:] for cell in cells[90:180]] == [cell[1:] for cell in cells[:90]]
@@ -104,17 +105,17 @@ def test_a_table_is_the_papers_runs(number, dataset):
     etas = {1: (0, 0.2, 0.4, 0.6, 0.8), 2: (0.1, 0.2, 0.3, 0.4)}[number]
     kind = {1: "symmetric", 2: "asymmetric"}[number]
     expected = {
-        paper_run(dataset, paper.paper_loss(name, base), kind, eta, seed)
-        for name in paper.ROWS[base]
+        protocol.run(dataset, from_paper(name, base), kind, eta, seed)
+        for name in settings.ROWS[base]
         for eta in etas
         for seed in (3, 4)
     }
-    runs = sweep.table(number, dataset, (3, 4))
+    runs = which_runs.table(number, dataset, (3, 4))
     assert set(runs) == expected and len(runs) == len(expected)
 
 
 def test_the_official_variant_has_one_noise_draw():
-    fresh, one = (sweep.table(1, "mnist", noise_draws=draws) for draws in ("fresh", "one"))
+    fresh, one = (which_runs.table(1, "mnist", noise_draws=draws) for draws in ("fresh", "one"))
     assert one == [replace(c, noise_seed=0) for c in fresh]
     assert {(c.init_seed, c.order_seed, c.augment_seed) for c in one} == {
         (s,) * 3 for s in range(3)
@@ -124,14 +125,14 @@ def test_the_official_variant_has_one_noise_draw():
 
 def test_the_repository_has_other_losses_in_some_rows():
     tables, theirs = (
-        sweep.table(None, "mnist", (0,), source) for source in ("tables", "repository")
+        which_runs.table(None, "mnist", (0,), source) for source in ("tables", "repository")
     )
     assert [(c.noise, c.eta) for c in theirs] == [(c.noise, c.eta) for c in tables]
     other = {sweep._loss_name(a) for a, b in zip(tables, theirs, strict=True) if a != b}
     assert other == {"SCE", "NCE+RCE"}
-    runs = sweep.extras("mnist", (0, 1))
-    assert not set(runs) & set(sweep.table(None, "mnist", (0, 1)))
-    lines = Counter(sweep._describe(c).removeprefix("mnist ")[:-7] for c in runs)
+    runs = which_runs.extras("mnist", (0, 1))
+    assert not set(runs) & set(which_runs.table(None, "mnist", (0, 1)))
+    lines = Counter(which_runs.describe(c).removeprefix("mnist ")[:-7] for c in runs)
     assert lines == {
         f"{setting} {loss}": 2
         for setting in ("symmetric 0.8", "symmetric 0.4", "asymmetric 0.4")
@@ -141,16 +142,16 @@ def test_the_repository_has_other_losses_in_some_rows():
 
 def test_runs_are_described_in_short():
     for dataset in ("mnist", "cifar10", "cifar100", "digits"):
-        for c in sweep.table(None, dataset, (0,)):
-            assert sweep._loss_name(c) in paper.ROWS["mnist" if dataset == "digits" else dataset]
-    run = paper_run("mnist", FocalLoss(gamma=2), "symmetric", 0.2, 1, noise_seed=0)
-    assert sweep._describe(replace(run, precision="bfloat16")) == (
+        for c in which_runs.table(None, dataset, (0,)):
+            assert sweep._loss_name(c) in settings.ROWS["mnist" if dataset == "digits" else dataset]
+    run = protocol.run("mnist", FocalLoss(gamma=2), "symmetric", 0.2, 1, noise_seed=0)
+    assert which_runs.describe(replace(run, precision="bfloat16")) == (
         "mnist symmetric 0.2 FocalLoss(gamma=2.0) seed 1 noise-seed 0 bfloat16"
     )
 
 
 def test_the_digits_stand_in_for_mnist():
-    runs = sweep.table(2, "digits", (0, 1), epochs=3)
+    runs = which_runs.table(2, "digits", (0, 1), epochs=3)
     assert runs[0] == RunConfig("CELoss()", noise="asymmetric", eta=0.4, epochs=3)
     assert runs[-1].noise_seed == runs[-1].augment_seed == 1 and len(runs) == 80
 
@@ -167,7 +168,7 @@ def test_the_digits_stand_in_for_mnist():
 )
 def test_wrong_tables_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        sweep.table(**({"number": 1, "dataset": "mnist"} | arguments))
+        which_runs.table(**({"number": 1, "dataset": "mnist"} | arguments))
 
 
 # --- one sweep ------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ def test_wrong_tables_are_named(arguments, message):
 def test_the_revision_is_asked_for_before_the_training(here, tmp_path, monkeypatch):
     """A run of an hour names the code that it started with, whatever is committed meanwhile."""
     order = []
-    train, revision = training.train, records.revision
+    train, revision = training.train, environment.revision
     monkeypatch.setattr(records, "revision", lambda: order.append("revision") or revision())
     monkeypatch.setattr(
         training, "train", lambda *args, **how: order.append("train") or train(*args, **how)
@@ -266,13 +267,13 @@ def test_how_a_run_was_made_is_passed_on_and_recorded(cli, tmp_path, monkeypatch
     compiled, seen = [], []
     monkeypatch.setattr(torch, "compile", lambda f, **_: compiled.append(f) or f)
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    step = training._Run.train_step
+    step = loop.Run.train_step
 
     def looked_at(self, *arguments):
         seen.append(torch.are_deterministic_algorithms_enabled())
         step(self, *arguments)
 
-    monkeypatch.setattr(training._Run, "train_step", looked_at)
+    monkeypatch.setattr(loop.Run, "train_step", looked_at)
     monkeypatch.setattr(sweep, "_Processes", ThreadPoolExecutor)
     words = [*SMALL, "--results", tmp_path, "--device", "cpu", "--first", 1]
     for options in ([], ["--compile"], ["--deterministic"]):
@@ -304,7 +305,7 @@ def test_a_full_disk_costs_no_training(here, tmp_path, monkeypatch, capsys, wher
         assert sweep.run([TINY], tmp_path, **options) == {"failed": 1}
     assert "OSError: [Errno 28] No space left" in capsys.readouterr().err
     assert sweep.states([TINY], tmp_path) == ["interrupted"]
-    monkeypatch.setattr(training._Run, "run_epoch", full_disk)  # nothing is left to be trained
+    monkeypatch.setattr(loop.Run, "run_epoch", full_disk)  # nothing is left to be trained
     assert sweep.run([TINY], tmp_path, **options) == {"done": 1}
     assert set(packed(tmp_path / "all.jsonl")) == {records.run_id(TINY)}
     assert sweep.states([TINY], tmp_path) == ["done"]
@@ -449,14 +450,14 @@ def test_two_sweeps_at_once_do_every_run_once_with_nothing_but_what_they_need(tm
     both = [start("-m", "alfs_utils.sweep", *words, **options) for _ in range(2)]
     said = [one.communicate(timeout=300) for one in both]
     assert [one.returncode for one in both] == [0, 0], said
-    chosen = [c for c in sweep.table(1, "digits", (0,), epochs=4) if c.eta == 0.8]
+    chosen = [c for c in which_runs.table(1, "digits", (0,), epochs=4) if c.eta == 0.8]
     assert sorted(packed(pack)) == sorted(map(records.run_id, chosen))
     assert sweep.states(chosen, results) == ["done"] * 10
     assert all(" done" in out for out, _ in said), "both had work, or there was nothing to see"
 
 
 def test_scipy_is_needed_by_scikit_learn_alone():
-    code = "import sys; from alfs_utils import sweep; sweep.table(None, 'mnist')\n"
+    code = "import sys; from alfs_utils import sweep; which_runs.table(None, 'mnist')\n"
     code += "print([m for m in ('scipy', 'sklearn', 'torchvision') if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert loaded.stdout == "[]\n", loaded.stderr
@@ -508,7 +509,6 @@ import signal
 import sys
 from dataclasses import replace
 sys.path.insert(0, {root!r})
-from alfs_utils import sweep, training
 training.CHECKPOINT_SECONDS = 0.1
 short = training.RunConfig("CELoss()", epochs=1, batch_size=512)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind "&"
@@ -539,13 +539,13 @@ def test_workers_follow_a_parent_that_is_killed(here, drive, tmp_path, monkeypat
     assert sweep.states([TINY, LONG], results) == ["done", "interrupted"]
 
     epochs = []
-    genuine = training._Run.run_epoch
+    genuine = loop.Run.run_epoch
 
     def seen(run, *arguments):
         epochs.append((run.epoch, run.step))
         return genuine(run, *arguments)
 
-    monkeypatch.setattr(training._Run, "run_epoch", seen)
+    monkeypatch.setattr(loop.Run, "run_epoch", seen)
     assert sweep.run([TINY, LONG], results, executor=here, time_budget=1)["stopped"] == 1
     assert epochs[0] > (0, 0), "it went on from its checkpoint"
 
@@ -553,7 +553,7 @@ def test_workers_follow_a_parent_that_is_killed(here, drive, tmp_path, monkeypat
 def test_ctrl_c_stops_everything_and_keeps_checkpoints(drive, tmp_path):
     words = ["--dataset", "digits", "--epochs", 100_000, "--first", 2, "--workers", 2]
     one = drive(*words, "--results", tmp_path, "--device", "cpu")
-    runs = sweep.table(None, "digits", (0,), epochs=100_000)[:2]
+    runs = which_runs.table(None, "digits", (0,), epochs=100_000)[:2]
     checkpoints = [tmp_path / ".work" / f"{records.run_id(c)}.ckpt" for c in runs]
     wait_for(lambda: all(path.exists() for path in checkpoints))
     workers, since = workers_of(one.pid), time.monotonic()
@@ -575,10 +575,12 @@ def test_list_only_first_and_seeds(cli, tmp_path, capsys):
     ledger = ("--results", tmp_path)
     assert cli(*SMALL, *ledger, "--seeds", 1, "--first", 1) == 0
     assert capsys.readouterr().out == "1 done\n"
-    (tmp_path / ".work" / f"{records.run_id(sweep.table(1, 'digits', epochs=1)[1])}.ckpt").touch()
+    (
+        tmp_path / ".work" / f"{records.run_id(which_runs.table(1, 'digits', epochs=1)[1])}.ckpt"
+    ).touch()
     assert cli(*SMALL, *ledger, "--list", "--table", 1, "--seeds", 2) == 0
     lines = capsys.readouterr().out.splitlines()
-    first = records.run_id(sweep.table(1, "digits", epochs=1)[0])
+    first = records.run_id(which_runs.table(1, "digits", epochs=1)[0])
     assert lines[0] == f"{first}  done         digits symmetric 0.8 CE seed 0"
     assert lines[1].endswith("  interrupted  digits symmetric 0.8 GCE seed 0")
     assert lines[-1] == "1 done, 1 interrupted, 98 to do" and len(lines) == 101
@@ -770,7 +772,7 @@ def small(text, changes):
 
 
 LINES = [line for text in page("bash") for line in text.splitlines()]
-SWEEPS = [line for line in LINES if line.startswith("python -m alfs_utils.sweep ")]
+SWEEPS = [line for line in LINES if line.startswith("python -m alfs_utils sweep ")]
 # What cannot run here: installing, and what the network or another machine has.
 ELSEWHERE = [
     'pip install ".[sweep]"',

@@ -21,9 +21,11 @@ from conftest import ROOT
 from torch import nn
 from torch.nn import functional as F
 
-from alfs_utils import _allocator, _files, data, losses, models, noise, records, training
+from alfs_utils import data, losses, models, noise, records, training
 from alfs_utils.losses import AGCELoss, CELoss
-from alfs_utils.training import History, RunConfig, Stopped, paper_run, train
+from alfs_utils.paper import protocol
+from alfs_utils.training import History, RunConfig, Stopped, loop, train
+from alfs_utils.training._allocator import keep_pages
 
 SHORT = RunConfig("CELoss()", epochs=2, batch_size=256)
 SEEDS = ["noise_seed", "init_seed", "order_seed", "augment_seed"]
@@ -97,9 +99,9 @@ def test_each_seed_moves_one_stream_only(monkeypatch):
 
         monkeypatch.setattr(data, "draw_augmentation", drawn)
         monkeypatch.setattr(
-            training._Run, "train_step", lambda self, index, *rest: indices.append(index)
+            loop.Run, "train_step", lambda self, index, *rest: indices.append(index)
         )
-        run = training._Run(config, torch.device("cpu"))
+        run = loop.Run(config, torch.device("cpu"))
         run.run_epoch(None, lambda: False)
         return {
             "noise_seed": torch.cat([run.given, run.validation]),
@@ -240,17 +242,17 @@ PAPER_BY_DATASET = {
 
 @pytest.mark.parametrize("dataset", list(PAPER_BY_DATASET))
 def test_a_paper_run_is_the_papers_in_every_field(dataset):
-    run = paper_run(dataset, AGCELoss(a=4, q=0.2), "asymmetric", 0.4, seed=2)
+    run = protocol.run(dataset, AGCELoss(a=4, q=0.2), "asymmetric", 0.4, seed=2)
     given = {"loss": "AGCELoss(a=4.0, q=0.2)", "dataset": dataset, "noise": "asymmetric"}
     given |= {"eta": 0.4} | dict.fromkeys(SEEDS, 2)
     assert asdict(run) == PAPER | PAPER_BY_DATASET[dataset] | given
-    assert paper_run(dataset, AGCELoss(a=4, q=0.2), "asymmetric", 0.4).order_seed == 0
-    shorter = paper_run(dataset, AGCELoss(a=4, q=0.2), "asymmetric", 0.4, 2, epochs=3)
+    assert protocol.run(dataset, AGCELoss(a=4, q=0.2), "asymmetric", 0.4).order_seed == 0
+    shorter = protocol.run(dataset, AGCELoss(a=4, q=0.2), "asymmetric", 0.4, 2, epochs=3)
     assert shorter == replace(run, epochs=3)
 
 
 def test_a_webvision_run_is_that_of_the_follow_ups():
-    run = paper_run("webvision-mini", CELoss(), "none", 0.0)
+    run = protocol.run("webvision-mini", CELoss(), "none", 0.0)
     expected = {"model": "resnet50", "epochs": 250, "batch_size": 256, "lr": 0.4}
     expected |= {"momentum": 0.9, "nesterov": True, "weight_decay": 3e-5, "clip_norm": 5.0}
     assert asdict(run).items() >= expected.items() and run.schedule == "exponential"
@@ -258,7 +260,7 @@ def test_a_webvision_run_is_that_of_the_follow_ups():
 
 def test_the_paper_has_no_digits():
     with pytest.raises(ValueError, match=r"dataset must be one of \['cifar10', .* got 'digits'"):
-        paper_run("digits", CELoss(), "symmetric", 0.4)
+        protocol.run("digits", CELoss(), "symmetric", 0.4)
 
 
 def test_it_learns_clean_digits_and_counts_right():
@@ -295,7 +297,7 @@ def balanced(n=1000):
 @pytest.mark.parametrize("dataset", ["mnist", "cifar10", "cifar10-npz"])
 @pytest.mark.parametrize("kind", ["symmetric", "asymmetric"])
 def test_official_counts_are_the_papers_codes(dataset, kind):
-    config = paper_run(dataset, CELoss(), kind, 0.4, seed=3)
+    config = protocol.run(dataset, CELoss(), kind, 0.4, seed=3)
     y = balanced()
     noisy = training.noisy_labels(config, y)
     name = dataset.removesuffix("-npz")
@@ -364,7 +366,7 @@ def test_nlnl_as_the_authors_have_it_weights_classes_by_their_counts():
 
     assert weight("official").tolist() == [1.0, 2.0, 3.0, 6.0]
     assert weight("formula") is None
-    run = training._Run(RunConfig(losses.NLNLLoss(compat="official"), eta=0.0), torch.device("cpu"))
+    run = loop.Run(RunConfig(losses.NLNLLoss(compat="official"), eta=0.0), torch.device("cpu"))
     counts = np.bincount(data.load("digits").train_labels)
     np.testing.assert_allclose(run.criterion.weight, counts.max() / counts, rtol=1e-6)
 
@@ -386,7 +388,7 @@ def test_training_curves_against_direct_counts(monkeypatch):
     config = RunConfig(CELoss(), epochs=2, batch_size=20, train_size=50)
     digits = data.load("digits")
     noisy = training.noisy_labels(config, digits)
-    rows, step = [], training._Run.train_step
+    rows, step = [], loop.Run.train_step
 
     def watched(self, index, images, *rest):
         network = copy.deepcopy(self.network).train()
@@ -397,7 +399,7 @@ def test_training_curves_against_direct_counts(monkeypatch):
             rows.append((self.epoch, i, loss.item(), z.argmax().item() == noisy.labels[i]))
         step(self, index, images, *rest)
 
-    monkeypatch.setattr(training._Run, "train_step", watched)
+    monkeypatch.setattr(loop.Run, "train_step", watched)
     history = train(config)
     for epoch in (0, 1):
         mine = [row for row in rows if row[0] == epoch]
@@ -482,7 +484,7 @@ def test_a_loss_that_is_not_finite_ends_the_run():
 
 
 def test_the_epochs_before_are_kept_and_a_resumed_run_stays_ended(tmp_path, monkeypatch):
-    config, step = replace(SHORT, epochs=4), training._Run.train_step
+    config, step = replace(SHORT, epochs=4), loop.Run.train_step
 
     def breaks(self, *args):
         step(self, *args)
@@ -490,14 +492,14 @@ def test_the_epochs_before_are_kept_and_a_resumed_run_stays_ended(tmp_path, monk
             self.totals[0] = math.inf
 
     whole = train(config)
-    monkeypatch.setattr(training._Run, "train_step", breaks)
+    monkeypatch.setattr(loop.Run, "train_step", breaks)
     path = tmp_path / "run.ckpt"
     with pytest.warns(RuntimeWarning, match="epoch 3"):
         history = train(config, checkpoint=path)
     assert history.status == "the training loss of epoch 3 is inf" and math.isnan(history.last)
     for name in CURVES:
         assert getattr(history, name) == getattr(whole, name)[:2]
-    monkeypatch.setattr(training._Run, "train_step", None)
+    monkeypatch.setattr(loop.Run, "train_step", None)
     assert results(train(config, checkpoint=path)) == results(history)
 
 
@@ -543,7 +545,7 @@ def test_a_run_stopped_after_every_step_ends_bit_identical(tmp_path, changes):
 def test_a_finished_run_is_not_trained_again(tmp_path, monkeypatch):
     path = tmp_path / "run.ckpt"
     history = train(SHORT, checkpoint=path)
-    monkeypatch.setattr(training._Run, "train_step", None)
+    monkeypatch.setattr(loop.Run, "train_step", None)
     again = train(SHORT, checkpoint=path, weights=tmp_path / "weights.pt")
     assert results(again) == results(history) and (tmp_path / "weights.pt").exists()
 
@@ -725,7 +727,7 @@ def test_a_run_that_went_on_in_another_way_says_so(tmp_path, every_step):
 
 def test_momentum_starts_at_zero_even_if_the_first_step_overflows():
     """Torch's fused SGD would leave the buffers as they lay in memory."""
-    run = training._Run(replace(SHORT, dataset="digits"), torch.device("cpu"))
+    run = loop.Run(replace(SHORT, dataset="digits"), torch.device("cpu"))
     buffers = [state["momentum_buffer"] for state in run.optimizer.state.values()]
     assert len(buffers) == len(list(run.network.parameters()))
     assert not any(buffer.any() for buffer in buffers)
@@ -805,7 +807,7 @@ def test_a_config_is_frozen_and_its_loss_canonical():
     with pytest.raises(FrozenInstanceError):
         SHORT.eta = 0.1
     with pytest.raises(ValueError, match=r"counts must .*'official' with 'mnist', 'pairflip'"):
-        paper_run("mnist", CELoss(), "pairflip", 0.4, counts="official")
+        protocol.run("mnist", CELoss(), "pairflip", 0.4, counts="official")
     with pytest.raises(ValueError, match=r"momentum must .* with nesterov, got 0\.0"):
         replace(SHORT, nesterov=True, momentum=0)
     with pytest.raises(ValueError, match=r"noise must be 'none' for 'webvision-mini', got 'pair"):
@@ -814,7 +816,7 @@ def test_a_config_is_frozen_and_its_loss_canonical():
 
 @pytest.mark.parametrize("size", [1, 2, 359])
 def test_a_last_batch_of_one_image_is_refused_before_training(monkeypatch, size):
-    monkeypatch.setattr(training._Run, "train_step", None)
+    monkeypatch.setattr(loop.Run, "train_step", None)
     with pytest.raises(ValueError, match=f"batch_size must .* got {size} for 1437 images"):
         train(replace(SHORT, batch_size=size))
 
@@ -862,7 +864,7 @@ WAITS = ("item", "tolist", "numpy", "cpu", "__bool__", "__int__", "__float__", "
     ids=str,
 )
 def test_a_step_does_not_wait_for_the_device(monkeypatch, changes):
-    run = training._Run(replace(SHORT, **changes), torch.device("cpu"))
+    run = loop.Run(replace(SHORT, **changes), torch.device("cpu"))
     places = [slice(0, 64), slice(64, 128)]
     batches = run.dataset.train_batches(torch.arange(128), places, run.augmentation)
     run.network.train()
@@ -906,7 +908,6 @@ def test_the_allocator_is_left_alone_where_it_is_another(monkeypatch, fresh_allo
 
 FAULTS = """
 import ctypes, resource
-from alfs_utils._allocator import keep_pages
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
 libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
@@ -940,7 +941,7 @@ def test_freed_pages_stay_in_the_process():
 def test_training_on_the_cpu_asks_for_it(monkeypatch):
     asked = []
     monkeypatch.setattr(_allocator, "keep_pages", lambda: asked.append(True))
-    training._Run(SHORT, torch.device("cpu"))
+    loop.Run(SHORT, torch.device("cpu"))
     assert asked == [True]
 
 

@@ -6,9 +6,9 @@ from functools import lru_cache
 import pytest
 from conftest import ROOT
 
-from alfs_utils import paper
-from alfs_utils.checks import Check
-from alfs_utils.paper import DISAGREEMENTS, KINDS, VERDICTS
+from alfs_utils.paper import printed
+from alfs_utils.paper.checks import Check
+from alfs_utils.paper.verdicts import DISAGREEMENTS, KINDS, VERDICTS
 
 BY_CHECK = {verdict.check: verdict for verdict in VERDICTS}
 
@@ -59,5 +59,5 @@ def test_the_chapter_shows_the_check_behind_each_verdict():
 
 def test_disagreements_and_cells():
     assert len({d.topic for d in DISAGREEMENTS}) == len(DISAGREEMENTS) == 18
-    cells = paper.cells()
+    cells = printed.cells()
     assert len({tuple(cell.values()) for cell in cells}) == len(cells) == 9 * (10 + 13 + 10)

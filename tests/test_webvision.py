@@ -19,9 +19,11 @@ from sklearn.datasets import load_sample_images
 from torch import nn
 from torch.nn import functional as F
 
-from alfs_utils import data, models, paper, records, training, webvision
-from alfs_utils.losses import CELoss
-from alfs_utils.training import RunConfig, paper_run, train
+from alfs_utils import data, losses, models, records, training
+from alfs_utils.data import webvision
+from alfs_utils.losses import CELoss, from_paper
+from alfs_utils.paper import protocol
+from alfs_utils.training import RunConfig, loop, train
 
 TRAIN_LIST = Path("info", "train_filelist_google.txt")
 CIFAR = data.folder() / "cifar10.npz"  # before the tests set another folder
@@ -81,9 +83,9 @@ def truncate(path):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("ALFS_DATA_DIR", str(tmp_path))
-    training.load_once.cache_clear()
+    loop.load_once.cache_clear()
     yield make_folder(tmp_path / "webvision")
-    training.load_once.cache_clear()
+    loop.load_once.cache_clear()
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def tiny(num_classes):
 
 
 def short(**changes):
-    return paper_run("webvision-mini", "CELoss()", "none", 0, **{"epochs": 2, **changes})
+    return protocol.run("webvision-mini", "CELoss()", "none", 0, **{"epochs": 2, **changes})
 
 
 # --- the lists ------------------------------------------------------------------------------
@@ -311,7 +313,7 @@ def test_verify_finds_every_damaged_image(folder, workers):
 def test_a_damaged_image_stops_the_run_which_then_goes_on(small, tmp_path):
     config, checkpoint = short(batch_size=10), tmp_path / "run.ckpt"
     whole = train(config)
-    training.load_once.cache_clear()
+    loop.load_once.cache_clear()
     # An image that comes late in the first epoch, after checkpoints.
     order = torch.randperm(64, generator=training.stream("order", 0))
     path = Path(webvision.load().train_files[order[45]])
@@ -344,7 +346,7 @@ def test_the_command_says_what_is_wrong(folder, capsys, tmp_path):
 def test_the_command_trains_and_writes_the_record_once(small, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(webvision, "TRAIN_IMAGES", range(64, 65))
     monkeypatch.setattr(webvision, "TEST_IMAGES", 50)
-    monkeypatch.setitem(training.WEBVISION, "epochs", 2)
+    monkeypatch.setitem(protocol.PROTOCOLS["webvision"], "epochs", 2)
     assert webvision.main(["estimate"]) == 0
     assert "s per epoch" in capsys.readouterr().out
     command = ["train", "--row", "SCE", "--seed", "2", "--results", str(tmp_path / "results")]
@@ -352,7 +354,7 @@ def test_the_command_trains_and_writes_the_record_once(small, capsys, tmp_path, 
     assert capsys.readouterr().out.count("already done") == 1
     (run,) = records.load(tmp_path / "results").to_dict("records")
     assert (run["dataset"], run["noise"], run["eta"]) == ("webvision-mini", "none", 0)
-    assert run["loss"] == str(paper.paper_loss("SCE", "webvision")) and run["init_seed"] == 2
+    assert run["loss"] == str(from_paper("SCE", "webvision")) and run["init_seed"] == 2
     assert run["processes"] == 1 and len(run["test_accuracy"]) == 2
 
 
@@ -360,7 +362,7 @@ def test_the_command_trains_and_writes_the_record_once(small, capsys, tmp_path, 
 
 
 def test_the_recipe_is_the_papers():
-    config = paper_run("webvision-mini", CELoss(), "none", 0, seed=3)
+    config = protocol.run("webvision-mini", CELoss(), "none", 0, seed=3)
     assert (config.model, config.epochs, config.batch_size) == ("resnet50", 250, 256)
     assert (config.lr, config.momentum, config.nesterov) == (0.4, 0.9, True)
     assert (config.weight_decay, config.clip_norm, config.augment) == (3e-5, 5.0, True)
@@ -371,7 +373,7 @@ def test_the_recipe_is_the_papers():
 
 def test_older_runs_keep_their_ids():
     assert records.run_id(RunConfig("CELoss()")) == "5462fce26ee8"
-    mnist = paper_run("mnist", "AGCELoss(a=4, q=0.2)", "symmetric", 0.8)
+    mnist = protocol.run("mnist", "AGCELoss(a=4, q=0.2)", "symmetric", 0.8)
     assert records.run_id(mnist) == "489a691d8b9e"
 
 
@@ -442,7 +444,7 @@ def test_a_second_process_is_kept_from_a_run_and_its_checkpoint(tmp_path):
 
 
 def test_resnet50_is_torchvisions():
-    from alfs_utils._torchvision import torchvision
+    from alfs_utils.data._torchvision import torchvision
 
     network = models.build("resnet50", 50, seed=0).eval()
     theirs = torchvision.models.resnet50(num_classes=50).eval()
@@ -488,7 +490,6 @@ def test_resnet50_takes_the_steps_that_torch_takes(folder, monkeypatch):
 TWO_NETWORKS = """
     import json, sys
     from torch import distributed, nn
-    from alfs_utils import models, training
 
     rank, processes, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     if processes > 1:
@@ -557,12 +558,11 @@ def test_every_process_must_have_a_share(monkeypatch):
 COMMAND = """
     import contextlib, os, signal, sys
     from dataclasses import replace
-    from alfs_utils import training, webvision
 
-    load, save = webvision.load, training._Run.save
+    load, save = webvision.load, loop.Run.save
     webvision.load = lambda: replace(load(), image_size=32, workers=1)
     webvision.TRAIN_IMAGES, webvision.TEST_IMAGES = range(64, 65), 50
-    training.WEBVISION |= {"epochs": 2, "batch_size": 36, "lr": 0.02}
+    protocol.PROTOCOLS["webvision"] |= {"epochs": 2, "batch_size": 36, "lr": 0.02}
     training.CHECKPOINT_SECONDS = 0.0
     left = int(os.environ.get("KILL_AFTER", 1000))
 
@@ -573,7 +573,7 @@ COMMAND = """
         if left == 0 and self.rank == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    training._Run.save = save_and_die
+    loop.Run.save = save_and_die
     with webvision._processes("cpu"):  # torchrun's meeting point serves once
         webvision._processes = contextlib.nullcontext
         for results in sys.argv[1:]:

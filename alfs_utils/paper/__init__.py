@@ -1,47 +1,12 @@
-"""What the paper used, printed and claims, as data: settings, tables, claims, verdicts.
+"""What the paper used, printed and claims, and what judges it. No part of an installed package.
 
 "The paper" is Zhou, Liu, Jiang, Gao and Ji, "Asymmetric Loss Functions for Learning with Noisy
-Labels", ICML 2021. `settings` has the losses of its tables, `tables` the printed accuracies,
-`claims` its sentences on which loss ranks where, `verdicts` our verdict on every statement and the
-points at which paper and public code differ.
+Labels", ICML 2021.
+
+- `printed`: the accuracies of Tables 1 to 3. `protocol`: the recipe behind them, and which run is
+  which cell. `which_runs`: which runs make the tables, the figures and what the book adds.
+- `readings`: the paper's sentences on which loss does better, as predicates. `comparison`: ours
+  beside the paper's. `features`: Figure 5.
+- `verdicts`: our verdict on every statement, with the check in `checks` that establishes it.
+- `figures`, `pages`: what the chapters draw and tabulate. `commands`: what the command line runs.
 """
-
-from alfs_utils.paper.claims import CLAIMS, Claim, Outcome
-from alfs_utils.paper.settings import (
-    DATASETS,
-    NAMES,
-    PROVENANCES,
-    ROWS,
-    Setting,
-    paper_loss,
-    setting,
-    value_and_pull,
-)
-from alfs_utils.paper.tables import CELLS, NO_TARGET, PRINTED, QUOTED, Cell, cell, cells
-from alfs_utils.paper.verdicts import DISAGREEMENTS, KINDS, VERDICTS, Disagreement, Verdict
-
-__all__ = [
-    "CELLS",
-    "CLAIMS",
-    "DATASETS",
-    "DISAGREEMENTS",
-    "KINDS",
-    "NAMES",
-    "NO_TARGET",
-    "PRINTED",
-    "PROVENANCES",
-    "QUOTED",
-    "ROWS",
-    "VERDICTS",
-    "Cell",
-    "Claim",
-    "Disagreement",
-    "Outcome",
-    "Setting",
-    "Verdict",
-    "cell",
-    "cells",
-    "paper_loss",
-    "setting",
-    "value_and_pull",
-]

@@ -34,7 +34,7 @@ class Verdict:
     notebook : str
         The chapter's notebook, without the ending.
     check : str
-        "module.function" below `alfs_utils.checks`.
+        "module.function" below `alfs_utils.paper.checks`.
     printed, repaired : bool, bool or None
         What the check must find; its negative control must fail in any case.
     """
@@ -54,9 +54,9 @@ class Verdict:
         return int(self.notebook[:2])
 
     def run(self):
-        """Execute the check; returns its `alfs_utils.checks.Check`."""
+        """Execute the check; returns its `alfs_utils.paper.checks.Check`."""
         module, function = self.check.split(".")
-        return getattr(import_module(f"alfs_utils.checks.{module}"), function)()
+        return getattr(import_module(f"alfs_utils.paper.checks.{module}"), function)()
 
     def agrees_with(self, check) -> bool:
         """Whether `check` found what this entry says, and was able to say no."""

@@ -1,0 +1,330 @@
+"""What all losses share: the call, the algebra of sums, the repr; and cross entropy."""
+
+from numbers import Real
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alfs_utils._arguments import option, real
+from alfs_utils.losses.core import REDUCTIONS, apply, check_call, dtypes
+from alfs_utils.losses.numerics import like, log, on_probability
+
+
+class Loss(nn.Module):
+    """Base of all losses: the call, the algebra and the repr.
+
+    Parameters
+    ----------
+    weight : Tensor or sequence of C floats, optional
+        Weight of each class, as in `F.cross_entropy`.
+    ignore_index : int
+        Class index whose elements count nothing (class-index targets only).
+    reduction : {"mean", "sum", "none"}
+        As in `F.cross_entropy`: "mean" divides by the summed weights of the targets (class
+        indices) or by the number of elements (class probabilities).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For illegal parameters, and in the call for illegal shapes and dtypes. Class indices out
+        of range give what torch gives: IndexError on the CPU, a device assertion on CUDA.
+    """
+
+    _arguments: tuple[str, ...] = ()
+
+    def __init__(self, *, weight=None, ignore_index=-100, reduction="mean"):
+        super().__init__()
+        if weight is not None:
+            if not isinstance(weight, Tensor):
+                weight = torch.as_tensor(weight, dtype=torch.float64)
+            if not weight.is_floating_point():
+                raise TypeError(f"weight: expected a floating-point tensor, got {weight.dtype}")
+            if weight.dim() != 1:
+                raise ValueError(f"weight: expected shape (C,), got {tuple(weight.shape)}")
+        if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
+            raise TypeError(f"ignore_index={ignore_index!r}: expected an int")
+        self.register_buffer("weight", weight)
+        self.ignore_index = ignore_index
+        self.reduction = reduction
+
+    @property
+    def reduction(self):
+        return self._reduction
+
+    @reduction.setter
+    def reduction(self, value):
+        self._reduction = option("reduction", value, REDUCTIONS)
+
+    def forward(self, input, target):
+        return apply(
+            self._per_example, input, target, self.weight, self.ignore_index, self.reduction
+        )
+
+    def _per_example(self, prediction):
+        """Unreduced loss, (N, d1, ...); (N, C, d1, ...) where all classes are candidates."""
+        raise NotImplementedError
+
+    def of_probability(self, u):
+        """l(u), the loss of a target probability u in [0, 1].
+
+        Parameters
+        ----------
+        u : float, numpy.ndarray or Tensor
+            Probabilities; computed in float64. Values in a tensor are not checked.
+
+        Returns
+        -------
+        The same kind and dtype. Correctly rounded at 0 and 1; +inf where l(0) is infinite.
+
+        Raises
+        ------
+        TypeError
+            If the loss depends on more than the target's probability.
+        """
+        self._require_pointwise()
+        return on_probability(u, self._of_probability, self._formula)
+
+    def slope(self, u):
+        """l'(u) for u in [0, 1]; as `of_probability`, with -inf where it is infinite."""
+        self._require_pointwise()
+        return on_probability(u, self._derivative, self._derivative)
+
+    def _is_pointwise(self):
+        return False
+
+    def for_labels(self, labels: Tensor, num_classes: int) -> "Loss":
+        """This loss, or one of its kind that has seen the given labels of a training set."""
+        return self
+
+    def _require_pointwise(self):
+        if not self._is_pointwise():
+            raise TypeError(f"{self!r} is not a function of the target's probability alone")
+
+    def _terms(self):
+        return ((1.0, self),)
+
+    def __mul__(self, factor):
+        if isinstance(factor, bool) or not isinstance(factor, Real):
+            return NotImplemented
+        return LossSum([(factor, self)])
+
+    __rmul__ = __mul__
+
+    def __add__(self, other):
+        if not isinstance(other, (Loss, nn.CrossEntropyLoss)):
+            return NotImplemented
+        return LossSum([(1.0, self), (1.0, other)])
+
+    def __radd__(self, other):
+        return as_loss(other) + self if isinstance(other, nn.CrossEntropyLoss) else NotImplemented
+
+    def __repr__(self):
+        arguments = {name: getattr(self, name) for name in self._arguments}
+        if getattr(self, "compat", "formula") != "formula":
+            arguments["compat"] = self.compat
+        if self.weight is not None:
+            arguments["weight"] = self.weight.tolist()
+        if self.ignore_index != -100:
+            arguments["ignore_index"] = self.ignore_index
+        if self.reduction != "mean":
+            arguments["reduction"] = self.reduction
+        inner = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        return f"{type(self).__name__}({inner})"
+
+
+class PointwiseLoss(Loss):
+    """A loss of the target's probability alone: L(u, y) = l(u_y).
+
+    A subclass lists its parameters in `_arguments` (for the repr) and gives three methods:
+
+    - ``_of_log_probability(log_u)``: l for a tensor of log u, with a sound value and gradient
+      from log u = 0 down to -2e4. This is what trains.
+    - ``_formula(u)``: l(u) as on paper; u is a `decimal.Decimal` (0 or 1).
+    - ``_derivative(u)``: l'(u) as on paper; u is a `decimal.Decimal` or a float64 tensor.
+
+    Two more say what `alfs_utils.asymmetry` may take as proven; without them it can only search.
+    They count for the class that defines them, not for its subclasses, which may change l.
+
+    - ``curvature()``: 1 if l is strictly convex on [0, 1], -1 if concave, 0 if affine.
+    - ``inverse_slope(y)``: for convex l, the u with -l'(u) = y > 0 (an array, float64), where l'
+      is continued beyond [0, 1].
+    """
+
+    def _per_example(self, prediction):
+        return self._of_log_probability(prediction.log_u)
+
+    def _is_pointwise(self):
+        return True
+
+    def _of_probability(self, u):
+        return self._of_log_probability(torch.log(u))
+
+
+class Composite(Loss):
+    """A loss made of others, from which it has weight, ignore_index and reduction."""
+
+    def __init__(self):
+        nn.Module.__init__(self)
+
+    def _parts(self):
+        raise NotImplementedError
+
+    @property
+    def weight(self):
+        return self._parts()[0].weight
+
+    @property
+    def ignore_index(self):
+        return self._parts()[0].ignore_index
+
+    @property
+    def reduction(self):
+        return self._parts()[0].reduction
+
+    @reduction.setter
+    def reduction(self, value):
+        for part in self._parts():
+            part.reduction = value
+
+
+class LossSum(Composite):
+    """Weighted sum of losses; what ``2.0 * loss`` and ``loss + loss`` give (Theorem 5).
+
+    The softmax is computed once for all terms. `terms` is a flat tuple of (coefficient, loss).
+
+    Parameters
+    ----------
+    terms : iterable of (float, loss)
+        Coefficients >= 0; nested sums are multiplied out. `nn.CrossEntropyLoss` (without label
+        smoothing) may be a term.
+
+    Raises
+    ------
+    ValueError
+        If there is no term, or if terms differ in weight, ignore_index or reduction.
+    """
+
+    def __init__(self, terms):
+        super().__init__()
+        flat = []
+        for factor, loss in terms:
+            factor = real("coefficient", factor, "a finite number >= 0", lambda c: c >= 0)
+            flat += [(factor * c, part) for c, part in as_loss(loss)._terms()]
+        if not flat:
+            raise ValueError("terms: expected at least one (coefficient, loss)")
+        for _, loss in flat:
+            if getattr(loss, "label_smoothing", 0):
+                raise ValueError(f"{loss!r}: expected label_smoothing=0 in a sum")
+        self.coefficients = tuple(c for c, _ in flat)
+        self.losses = nn.ModuleList(loss for _, loss in flat)
+        first = self.losses[0]
+        for other in self.losses[1:]:
+            _check_agreement(first, other)
+
+    @property
+    def terms(self):
+        return tuple(zip(self.coefficients, self.losses, strict=True))
+
+    def _terms(self):
+        return self.terms
+
+    def _parts(self):
+        return self.losses
+
+    def _per_example(self, prediction):
+        (coefficient, loss), *rest = self.terms
+        total = loss._per_example(prediction)
+        if coefficient != 1:
+            total = total * coefficient
+        for coefficient, loss in rest:
+            total = torch.add(total, loss._per_example(prediction), alpha=coefficient)
+        return total
+
+    def _is_pointwise(self):
+        return all(loss._is_pointwise() for loss in self.losses)
+
+    def _combine(self, function, u):
+        # A zero coefficient silences a term even where it is infinite.
+        return sum(
+            (like(u, c)[0] * getattr(loss, function)(u) for c, loss in self.terms if c), 0 * u
+        )
+
+    def _of_probability(self, u):
+        return self._combine("_of_probability", u)
+
+    def _formula(self, u):
+        return self._combine("_formula", u)
+
+    def _derivative(self, u):
+        return self._combine("_derivative", u)
+
+    def __repr__(self):
+        return " + ".join(f"{c!r} * {loss!r}" for c, loss in self.terms)
+
+
+def as_loss(loss):
+    if isinstance(loss, Loss):
+        return loss
+    if not isinstance(loss, nn.CrossEntropyLoss):
+        raise TypeError(f"expected a loss of this module or nn.CrossEntropyLoss, got {loss!r}")
+    return CELoss(
+        loss.weight, loss.ignore_index, loss.reduction, label_smoothing=loss.label_smoothing
+    )
+
+
+def _check_agreement(first, other):
+    for name in ("ignore_index", "reduction"):
+        a, b = getattr(first, name), getattr(other, name)
+        if a != b:
+            raise ValueError(f"{name}: terms of a sum must agree, got {a!r} and {b!r}")
+    a, b = first.weight, other.weight
+    if (a is None) != (b is None) or (a is not None and not torch.equal(a.to(b), b)):
+        raise ValueError(f"weight: terms of a sum must agree, got {a} and {b}")
+
+
+class CELoss(PointwiseLoss, nn.CrossEntropyLoss):
+    """Cross entropy, l(u) = -ln u: `nn.CrossEntropyLoss` itself, joined to the algebra.
+
+    Label smoothing is not a function of u_y, so it is refused in sums and in `Normalized`.
+    """
+
+    def __init__(self, weight=None, ignore_index=-100, reduction="mean", *, label_smoothing=0.0):
+        super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
+        self.label_smoothing = real(
+            "label_smoothing", label_smoothing, "a number in [0, 1]", lambda x: 0 <= x <= 1
+        )
+
+    @property
+    def _arguments(self):
+        return ("label_smoothing",) if self.label_smoothing else ()
+
+    def forward(self, input, target):
+        soft = check_call(input, target, self.weight, self.ignore_index)
+        dtype, compute = dtypes(input, target, soft)
+        return F.cross_entropy(
+            input.to(compute),
+            target,
+            None if self.weight is None else self.weight.to(compute),
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        ).to(dtype)
+
+    def _is_pointwise(self):
+        return not self.label_smoothing
+
+    def _of_log_probability(self, log_u):
+        return -log_u
+
+    def _formula(self, u):
+        return -log(u)
+
+    def _derivative(self, u):
+        return -1 / u
+
+    def curvature(self):
+        return 1
+
+    def inverse_slope(self, y):
+        return 1 / y

@@ -1,0 +1,135 @@
+"""From logits and targets to a reduced loss: shapes, dtypes, weights, `ignore_index`."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+REDUCTIONS = ("mean", "sum", "none")
+COMPATS = ("formula", "official")
+LOG_HALF = math.log(0.5)
+
+
+def check_call(input, target, weight, ignore_index):
+    """Whether the targets are class probabilities, after every check of shape and dtype."""
+    for name, tensor in (("input", input), ("target", target)):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+    if not input.is_floating_point():
+        raise TypeError(f"input: expected floating-point logits, got {input.dtype}")
+    shape = tuple(input.shape)
+    if not shape:
+        raise ValueError("input: expected shape (C,), (N, C) or (N, C, d1, ...), got ()")
+    classes = shape[1] if len(shape) > 1 else shape[0]
+    if weight is not None and tuple(weight.shape) != (classes,):
+        raise ValueError(
+            f"weight: expected shape ({classes},), one per class, got {tuple(weight.shape)}"
+        )
+    if target.shape == input.shape:
+        if not target.is_floating_point():
+            raise TypeError(
+                f"target: the shape of input, {shape}, means class probabilities, which must be "
+                f"floating-point; got {target.dtype}"
+            )
+        if ignore_index >= 0:
+            raise ValueError(
+                f"ignore_index={ignore_index}: class-probability targets have no index to ignore"
+            )
+        return True
+    expected = shape[:1] + shape[2:] if len(shape) > 1 else ()
+    if tuple(target.shape) != expected:
+        raise ValueError(
+            f"target: expected shape {expected} (class indices) or {shape} (class probabilities) "
+            f"for logits of shape {shape}, got {tuple(target.shape)}"
+        )
+    if target.dtype not in (torch.int64, torch.uint8):
+        raise TypeError(f"target: expected int64 class indices, got {target.dtype}")
+    return False
+
+
+class Prediction:
+    """Log-probabilities of a batch, seen from its targets.
+
+    log_u has the target's log-probability, (N, d1, ...). Where all classes are candidates (no
+    target: class probabilities, or the sum of a normalised loss) it keeps the class axis.
+    """
+
+    def __init__(self, log_probs, target=None, ignore_index=-100):
+        self.log_probs = log_probs
+        self.target = target
+        self.ignore_index = ignore_index
+        self.log_u = self.pick(log_probs)
+
+    def pick(self, values):
+        if self.target is None:
+            return values
+        # nll_loss is torch's own gather: its errors, its ignore_index (0 there), its speed.
+        minus = values.new_full(values.shape[1:2], -1.0)
+        return F.nll_loss(
+            values, self.target, minus, ignore_index=self.ignore_index, reduction="none"
+        )
+
+    def total(self, values):
+        return values.sum(1, keepdim=self.target is None)
+
+    def log_complement(self):
+        """log(1 - u), also where u rounds to 1: there it is the logsumexp of the other classes."""
+        if self.target is None:
+            own = self.log_probs.argmax(1, keepdim=True)  # the only class that can be above 1/2
+        else:
+            own = torch.where(self.target == self.ignore_index, 0, self.target).unsqueeze(1)
+        # logsumexp with one pass less over (N, C) in each direction.
+        others = self.log_probs.scatter(1, own, -math.inf)
+        shift = others.detach().amax(1, keepdim=True)
+        others = self.total(others.sub_(shift).exp_()).log()
+        others = others + (shift if self.target is None else shift.squeeze(1))
+        below = torch.log1p(-torch.exp(self.log_u.clamp(max=LOG_HALF)))
+        return torch.where(self.log_u < LOG_HALF, below, others)
+
+
+def dtypes(input, target, soft):
+    """The dtype `F.cross_entropy` returns, and the one to compute in: float32 at least."""
+    dtype = torch.promote_types(input.dtype, target.dtype) if soft else input.dtype
+    if dtype.itemsize < 4 and torch.is_autocast_enabled(input.device.type):
+        dtype = torch.float32
+    return dtype, torch.promote_types(dtype, torch.float32)
+
+
+def apply(per_example, input, target, weight, ignore_index, reduction, *, mean_over_n=False):
+    """Reduce ``per_example(prediction)`` as `F.cross_entropy` reduces its own terms."""
+    soft = check_call(input, target, weight, ignore_index)
+    dtype, compute = dtypes(input, target, soft)
+    single = input.dim() == 1
+    if single:
+        input, target = input.unsqueeze(0), target.unsqueeze(0)
+    if weight is not None:
+        weight = weight.to(compute)
+
+    log_probs = F.log_softmax(input, 1, dtype=compute)
+    if soft:
+        scale = target if weight is None else target * weight.view(-1, *[1] * (input.dim() - 2))
+        loss = (per_example(Prediction(log_probs)) * scale).sum(1)
+        if reduction == "mean":
+            loss = loss.mean()
+        elif reduction == "sum":
+            loss = loss.sum()
+    else:
+        target = target.long()
+        loss = per_example(Prediction(log_probs, target, ignore_index))
+        valid = target != ignore_index
+        scale = valid.to(compute)
+        if weight is not None:
+            scale = scale * weight[torch.where(valid, target, 0)]
+        if reduction == "none":
+            loss = loss * scale
+        elif reduction == "mean" and loss.numel() == 0:
+            loss = loss.mean()
+        else:
+            if reduction == "mean":
+                scale = scale / (valid if mean_over_n else scale).sum()
+            # dot is the shortest way there and back; sum adds up long tensors more exactly.
+            loss = torch.dot(loss, scale) if loss.dim() == 1 else (loss * scale).sum()
+    if single and reduction == "none":
+        loss = loss.squeeze(0)
+    return loss.to(dtype)

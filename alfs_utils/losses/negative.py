@@ -1,0 +1,142 @@
+"""Negative learning: losses of a complementary label (Kim et al. 2019)."""
+
+import torch
+
+from alfs_utils._arguments import option
+from alfs_utils.losses.base import Loss
+from alfs_utils.losses.core import COMPATS, REDUCTIONS, Prediction, apply
+
+
+def _negative(prediction, compat):
+    """-ln(1 - u_k) for the target k of `prediction`."""
+    if prediction.target is None:
+        raise TypeError("target: negative learning needs class indices, not class probabilities")
+    if prediction.log_probs.shape[1] < 2:
+        raise ValueError("input: negative learning needs at least 2 classes")
+    if compat == "official":
+        return -torch.log((1 - torch.exp(prediction.log_u)).clamp(min=1e-5))
+    return -prediction.log_complement()
+
+
+def negative_learning(
+    input,
+    complementary,
+    *,
+    weight=None,
+    ignore_index=-100,
+    reduction="mean",
+    compat="formula",
+):
+    """-ln(1 - u_k) for a complementary label k, "the class is not k" (Kim et al. 2019).
+
+    The deterministic core of `NLNLLoss`.
+
+    Parameters
+    ----------
+    input : Tensor
+        Logits, (C,), (N, C) or (N, C, d1, ...) with C >= 2.
+    complementary : Tensor of int64
+        Complementary labels, the shape of `input` without the class axis. `weight` and
+        `ignore_index` refer to them.
+    weight, ignore_index, reduction
+        As in `F.cross_entropy`.
+    compat : {"formula", "official"}
+        "official" clamps 1 - u at 1e-5, as the authors' code does: no gradient below.
+        "formula" takes log(1 - u) from the other logits, exact up to u = 1.
+
+    Raises
+    ------
+    TypeError
+        For class-probability targets.
+    ValueError
+        For a single class.
+    """
+    option("reduction", reduction, REDUCTIONS)
+    option("compat", compat, COMPATS)
+    return apply(
+        lambda prediction: _negative(prediction, compat),
+        input,
+        complementary,
+        weight,
+        ignore_index,
+        reduction,
+    )
+
+
+class NLNLLoss(Loss):
+    """Negative learning: -ln(1 - u_k) for a wrong label k drawn uniformly (NLNL, stage 1).
+
+    Every call draws one complementary label per element, whatever the reduction, from the
+    loss's own generator, whose state is part of `state_dict`. The zero positive-learning term
+    of the published code, NaN since torch 1.11, is not there.
+
+    Parameters
+    ----------
+    seed : int >= 0
+        Seed of `generator`, which is made anew when the device changes. Give each process of a
+        distributed run its own, and register the generator with a CUDA graph that draws.
+    compat : {"formula", "official"}
+        "official" clamps 1 - u at 1e-5 (see `negative_learning`) and, with `weight`, divides
+        the mean by the number of elements instead of their weights (outside sums).
+
+    Raises
+    ------
+    TypeError
+        In the call, for class-probability targets.
+    """
+
+    _arguments = ("seed",)
+
+    def __init__(self, seed=0, *, compat="formula", **options):
+        super().__init__(**options)
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise TypeError(f"seed={seed!r}: expected an int >= 0")
+        if seed < 0:
+            raise ValueError(f"seed={seed!r}: expected an int >= 0")
+        self.seed = seed
+        self.compat = option("compat", compat, COMPATS)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def forward(self, input, target):
+        return apply(
+            self._per_example,
+            input,
+            target,
+            self.weight,
+            self.ignore_index,
+            self.reduction,
+            mean_over_n=self.compat == "official",
+        )
+
+    def draw(self, target, num_classes):
+        """Complementary labels, uniform over the classes other than `target`, in its shape."""
+        if self.generator.device != target.device:
+            self.generator = torch.Generator(target.device).manual_seed(self.seed)
+        k = torch.randint(
+            num_classes - 1, target.shape, generator=self.generator, device=target.device
+        )
+        return k + (k >= target)
+
+    def for_labels(self, labels, num_classes):
+        """As the authors' code has it, classes weigh max_j n_j / n_i, n_i given labels of class i.
+
+        Only with ``compat="official"`` and without a `weight` of its own.
+        """
+        if self.compat != "official" or self.weight is not None:
+            return self
+        counts = torch.bincount(labels, minlength=num_classes)
+        weight = (counts.max() / counts.clamp(min=1)).float().cpu()
+        return NLNLLoss(self.seed, compat="official", weight=weight)
+
+    def _per_example(self, prediction):
+        if prediction.target is not None and prediction.log_probs.shape[1] > 1:
+            drawn = self.draw(prediction.target, prediction.log_probs.shape[1])
+            prediction = Prediction(prediction.log_probs, drawn)
+        return _negative(prediction, self.compat)
+
+    def get_extra_state(self):
+        return {"device": str(self.generator.device), "state": self.generator.get_state()}
+
+    def set_extra_state(self, state):
+        self.generator = torch.Generator(state["device"])
+        self.generator.set_state(state["state"])

@@ -1,0 +1,46 @@
+"""How hard a loss pulls: what the optimiser sees of it."""
+
+import numpy as np
+
+from alfs_utils.losses.base import LossSum
+from alfs_utils.losses.negative import NLNLLoss
+from alfs_utils.losses.normalised import Normalized
+
+
+def value_and_pull(loss, u, k):
+    """Loss and pull of a sample whose label has probability u, the others (1 - u)/(k - 1) each.
+
+    The pull is -dL/du along this line, whatever the loss; the logit of the label then has the
+    gradient -pull u (1 - u). For pointwise losses it is -l'(u). NLNL counts with its mean over
+    complementary labels. Compatibility modes do not count: this is the formula.
+
+    Parameters
+    ----------
+    loss : Loss
+    u : float or ndarray
+        Probabilities in (0, 1]; at 1, the limit.
+    k : int
+        Number of classes, at least 2.
+
+    Returns
+    -------
+    (value, pull), two float64 arrays of the shape of `u`.
+    """
+    u = np.asarray(u, dtype="float64")
+    other = (1 - u) / (k - 1)
+    if isinstance(loss, LossSum):
+        parts = [(c, *value_and_pull(part, u, k)) for c, part in loss.terms]
+        return sum(c * value for c, value, _ in parts), sum(c * pull for c, _, pull in parts)
+    if isinstance(loss, NLNLLoss):
+        return -np.log1p(-other), 1 / (k - 2 + u)
+    if not isinstance(loss, Normalized):
+        return loss.of_probability(u), 0 - loss.slope(u)
+
+    own, own_pull = value_and_pull(loss.loss, u, k)
+    rest, rest_pull = value_and_pull(loss.loss, other, k)
+    total = own + (k - 1) * rest
+    with np.errstate(invalid="ignore"):
+        pull = (own_pull * (k - 1) * rest + own * rest_pull) / total**2
+    # At u = 1: an infinite loss of the others, then an infinite pull of theirs against own = 0.
+    pull = np.where((u == 1) & (own == 0), own_pull / ((k - 1) * rest), pull)
+    return own / total, pull

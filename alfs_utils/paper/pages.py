@@ -1,0 +1,283 @@
+"""The tables of the chapters, as HTML that is the same on every run."""
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from alfs_utils import noise
+from alfs_utils.asymmetry import certify
+from alfs_utils.facts import NUM_CLASSES
+from alfs_utils.losses import LOG_1E_4, Loss, from_paper, loss_from_string, setting, value_and_pull
+from alfs_utils.losses.settings import DATASETS, ROWS
+from alfs_utils.paper.printed import CELLS, NO_TARGET, QUOTED
+
+__all__ = [
+    "OUTCOME_COLOURS",
+    "certificate_table",
+    "claims_table",
+    "comparison_table",
+    "ledger_table",
+    "other_runs_table",
+    "pull_table",
+    "reduced_table",
+    "runs_table",
+    "settings_table",
+    "table",
+    "two_settings_table",
+]
+
+# The states of a cell, see `comparison.outcome`, and the sign that goes with each colour.
+OUTCOME_COLOURS = {
+    "reproduced": "#009E73",
+    "close": "#E69F00",
+    "not reproduced": "#D55E00",
+    "preliminary": "#56B4E9",
+    "not yet run": "#BBBBBB",
+}
+OUTCOME_SIGNS = dict(zip(OUTCOME_COLOURS, "✓≈✗~·", strict=True))
+LEDGER = '<p><a href="../ledger.csv">All runs of the book as one CSV file</a></p>'
+PULL_COLUMNS = ["u = 1/k", "u = 1/2", "u = 1"]
+
+
+def table(frame: pd.DataFrame, formats: str | dict[str, str] | None = None, index=True) -> HTML:
+    """Render a table whose HTML is the same on every run (a bare Styler has random identifiers).
+
+    Parameters
+    ----------
+    frame : DataFrame
+    formats : str or dict of str to str, optional
+        A format string such as "{:.1f}" for all columns, or one per column.
+    index : bool
+        Show the row labels.
+    """
+    styler = frame.style.format(formats, na_rep="–")
+    return HTML((styler if index else styler.hide(axis="index")).set_uuid("table").to_html())
+
+
+def ledger_table(frame: pd.DataFrame, formats=None, index=True) -> HTML:
+    """A `table` of something read from the ledger, with the link to all of it."""
+    return HTML(table(frame, formats, index).data + LEDGER)
+
+
+def settings_table(*names: str) -> HTML:
+    """The losses of rows of Tables 1 to 3, such as "AGCE", and how we know: `losses.setting`."""
+    rows = []
+    for name, dataset in _rows_of_the_tables(names):
+        row = setting(name, dataset)
+        columns = {"row": name, "data set": dataset, "loss": row.loss}
+        rows.append(columns | {"known from": row.provenance, "why": row.reason})
+    return table(_joined(rows), index=False)
+
+
+def two_settings_table(dataset: str) -> HTML:
+    """The rows of a data set for which the tables and the public configuration differ, and why."""
+    rows = []
+    for name in ROWS[dataset]:
+        sources = ("tables", "repository")
+        losses = [str(from_paper(name, dataset, source)) for source in sources]
+        if losses[0] != losses[1]:
+            columns = {"row": name, "tables": losses[0], "public configuration": losses[1]}
+            rows.append(columns | {"why": setting(name, dataset).reason})
+    return table(pd.DataFrame(rows).map(_short), index=False)
+
+
+def pull_table(*losses: str | Loss) -> HTML:
+    """Pulls at u = 1/k, 1/2 and 1: of rows of Tables 1 to 3, or of one loss on every data set."""
+    cells = []
+    for item in losses:
+        if isinstance(item, str):
+            cells += [(setting(*row).loss, row[1]) for row in _rows_of_the_tables([item])]
+        else:
+            cells += [(repr(item), dataset) for dataset in DATASETS]
+    rows = []
+    for text, dataset in cells:
+        k = NUM_CLASSES[dataset]
+        _, pull = value_and_pull(loss_from_string(text), np.array([1 / k, 1 / 2, 1]), k)
+        columns = {"loss": _short(text), "data set": dataset, "k": k}
+        rows.append(columns | dict(zip(PULL_COLUMNS, pull, strict=True)))
+    return table(_joined(rows), dict.fromkeys(PULL_COLUMNS, "{:.3g}"), index=False)
+
+
+def certificate_table(*losses: Loss) -> HTML:
+    """Whether losses are asymmetric on four noise models with ten classes; see `certify`."""
+    models = {
+        "symmetric 0.2": noise.symmetric(10, 0.2),
+        "symmetric 0.8": noise.symmetric(10, 0.8),
+        "asymmetric 0.4": noise.asymmetric("cifar10", 0.4),
+        "pair flip 0.45": noise.pairflip(10, 0.45),
+    }
+    frame = pd.DataFrame(index=[_short(repr(loss)) for loss in losses])
+    for name, T in models.items():
+        found = [certify(loss, T) for loss in losses]
+        column = f"{name} (c = {noise.clean_level(T):.3g})"
+        frame[column] = [f.verdict + ("" if f.attained else ", in the limit") for f in found]
+    return table(frame)
+
+
+def _rows_of_the_tables(names):
+    rows = [(name, dataset) for name in names for dataset in DATASETS]
+    return [(name, dataset) for name, dataset in rows if name in ROWS[dataset]]
+
+
+def _joined(rows):
+    """One row for data sets that differ in nothing else."""
+    joined = {}
+    for row in rows:
+        dataset = row.pop("data set")
+        joined.setdefault(tuple(row.items()), []).append(dataset)
+    frame = pd.DataFrame([dict(row) for row in joined])
+    frame.insert(1, "data set", [", ".join(datasets) for datasets in joined.values()])
+    return frame
+
+
+def _short(text):
+    return text.replace(repr(LOG_1E_4), "ln 1e-4")
+
+
+def comparison_table(cells: pd.DataFrame, number: int) -> HTML:
+    """Table 1 or 2 of the paper with ours below each cell, coloured by the verdict.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        All cells of one data set, or at least those of the table.
+    number : {1, 2}
+    """
+    cells = cells[cells["table"] == number]
+    texts = cells.assign(text=[_cell_text(cell) for cell in cells.itertuples()])
+    frame = texts.pivot(index="method", columns="setting", values="text")
+    frame = frame.reindex(index=cells["method"].unique(), columns=cells["setting"].unique())
+    frame = frame.rename_axis(index=None, columns=None)
+    legend = " ".join(_badge(name, f"{OUTCOME_SIGNS[name]} {name}") for name in OUTCOME_COLOURS)
+    quoted = "† quoted by a later paper. " if (cells["source"] == QUOTED).any() else ""
+    parts = "the paper's; ours (runs), its difference and verdict; the certificate"
+    note = f"Each cell: {parts}. {quoted}{legend}"
+    return HTML(f"{table(frame).data}<p>{note}</p>{LEDGER}")
+
+
+def _cell_text(cell):
+    mark = "†" if cell.source == QUOTED else ""
+    ours = f"{_plus_minus(cell.mean, cell.std)} ({cell.n})" if cell.n else cell.verdict
+    ours = _badge(cell.verdict, f"{OUTCOME_SIGNS[cell.verdict]} {ours}")
+    if cell.n:
+        ours += "<br>" + _small(_tied(f"{_difference(cell)} {cell.verdict}"))
+    return f"{_printed(cell)}{mark}<br>{ours}<br>{_small(_certificate_text(cell))}"
+
+
+def _small(text):
+    """The theme's <small> is larger than its tables."""
+    return f'<span style="font-size:.85em">{text}</span>'
+
+
+def _difference(cell):
+    return "–" if np.isnan(cell.difference) else f"{cell.difference:+.2f}"
+
+
+def _printed(cell):
+    if cell.source == NO_TARGET:
+        return cell.source
+    return _plus_minus(cell.paper_mean, cell.paper_std)
+
+
+def _certificate_text(cell):
+    if np.isfinite(cell.c_r):
+        return f"c r = {cell.c_r:.2f}" + (", boundary" if cell.certificate == "boundary" else "")
+    return cell.certificate
+
+
+def _badge(verdict, text):
+    """Text on a see-through colour, which keeps it readable on a light and on a dark page."""
+    style = f"background:{OUTCOME_COLOURS[verdict]}55;padding:0 .3em;white-space:nowrap"
+    return f'<span style="{style}">{text}</span>'
+
+
+def _plus_minus(mean, std):
+    return f"{mean:.2f}" if np.isnan(std) else f"{mean:.2f} ± {std:.2f}"
+
+
+def runs_table(cells: pd.DataFrame, *first: str) -> HTML:
+    """The cells that have runs: last, best and noisily chosen epoch, the verdict and the cost.
+
+    Parameters
+    ----------
+    cells : DataFrame
+    *first : str
+        Columns to put in front, such as "dataset" where there are several.
+    """
+    rows = [
+        {name: getattr(cell, name) for name in first}
+        | {
+            "method": cell.method,
+            "setting": _tied(cell.setting),
+            "runs": cell.n,
+            "paper": _tied(_printed(cell)),
+            "last epoch": _tied(_plus_minus(cell.mean, cell.std)),
+            "ours − paper": _difference(cell),
+            "verdict": _badge(cell.verdict, f"{OUTCOME_SIGNS[cell.verdict]} {cell.verdict}"),
+            "best epoch": f"{cell.best:.2f}",
+            "epoch chosen by noisy labels": f"{cell.noisy_validation:.2f}",
+            "minutes a run": f"{60 * cell.hours:.1f}",
+        }
+        for cell in cells[cells["n"] > 0].itertuples()
+    ]
+    return _table_or("No cell has a run yet.", rows)
+
+
+def _tied(text):
+    """The text in one line, however narrow the column."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def other_runs_table(others: pd.DataFrame) -> HTML:
+    """The runs that are no cells of the tables, see `reproduction.split`, and why."""
+    rows = [
+        {
+            "loss": _short(run.loss),
+            "noise": f"{run.noise} {run.eta:g}",
+            "seed": run.noise_seed,
+            "differs from the tables by": run.reason,
+            "last epoch": "–" if np.isnan(run.last) else f"{run.last:.2f}",
+        }
+        for run in others.itertuples()
+    ]
+    return _table_or("There are no such runs yet.", rows)
+
+
+def claims_table(claims: pd.DataFrame) -> HTML:
+    """The ranking sentences of the paper, as `reproduction.check_claims` returns them."""
+    rows = [
+        {
+            "the paper says": f"“{claim.quotation}”",
+            "read as": claim.reading,
+            "its own tables": f"<b>{claim.paper}</b>: {claim.paper_cells}",
+            "our runs": f"<b>{claim.ours}</b>: {claim.our_cells}",
+        }
+        for claim in claims.itertuples()
+    ]
+    return _table_or("No sentence is about these cells.", rows)
+
+
+def _table_or(nothing, rows):
+    if not rows:
+        return HTML(f"<p>{nothing}</p>{LEDGER}")
+    return ledger_table(pd.DataFrame(rows), index=False)
+
+
+def reduced_table(runs: pd.DataFrame) -> HTML:
+    """Scores and cost of reduced runs, see `grids.reduced_runs`, one row per method."""
+    rows = [
+        {
+            "method": method,
+            "runs": len(group),
+            "last epoch": f"{group['last'].mean():.2f}",
+            "best epoch": f"{group['best'].mean():.2f}",
+            "wrong labels repeated, %": f"{group['repeated'].mean():.1f}",
+            "CPU minutes a run": f"{group['cpu_seconds'].mean() / 60:.1f}",
+        }
+        for method, group in runs.groupby("method", sort=False)
+    ]
+    return _table_or("There are no such runs yet.", rows)
+
+
+def columns_of_the_tables():
+    return list(dict.fromkeys(cell.setting for cell in CELLS if cell.table < 3))

@@ -1,0 +1,30 @@
+"""One training run: a frozen configuration in, a history out."""
+
+from alfs_utils.training.config import SEEDS, RunConfig
+from alfs_utils.training.environment import Environment
+from alfs_utils.training.history import History
+from alfs_utils.training.labels import KINDS, noisy_labels, transition_matrix
+from alfs_utils.training.loop import (
+    Stopped,
+    accuracy,
+    predict,
+    seconds_per_epoch,
+    stream,
+    train,
+)
+
+__all__ = [
+    "KINDS",
+    "SEEDS",
+    "Environment",
+    "History",
+    "RunConfig",
+    "Stopped",
+    "accuracy",
+    "noisy_labels",
+    "predict",
+    "seconds_per_epoch",
+    "stream",
+    "train",
+    "transition_matrix",
+]

@@ -1,0 +1,114 @@
+"""How far a run is, and what it leaves behind."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from alfs_utils import noise
+from alfs_utils.training.config import RunConfig
+from alfs_utils.training.environment import Environment
+
+# The lists of `History`, one entry per finished epoch.
+CURVES = ("train_loss", "fitted", "memorised", "test_accuracy", "half_accuracy", "half_agreement")
+
+
+@dataclass
+class Progress:
+    """How far a run is: counters, cost so far, and one entry per finished epoch in each curve."""
+
+    epoch: int = 0
+    step: int = 0
+    status: str = "finished"
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    mixed: bool = False
+    train_loss: list[float] = field(default_factory=list)
+    fitted: list[float] = field(default_factory=list)
+    memorised: list[float] = field(default_factory=list)
+    test_accuracy: list[float] = field(default_factory=list)
+    half_accuracy: list[list[float]] = field(default_factory=list)
+    half_agreement: list[list[float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run leaves behind: one entry per finished epoch, and what it cost.
+
+    Attributes
+    ----------
+    config : RunConfig
+    train_loss : list of float
+        Mean loss on the noisy training labels over each epoch.
+    test_accuracy : list of float
+        Accuracy on the clean test labels after each epoch, in percent.
+    noise_rate : float
+        Realised fraction of training labels that were flipped; 0 where they are noisy as they come.
+    seconds : float
+        Wall time of the whole run, interruptions not counted.
+    cpu_seconds : float
+        CPU time of the process; with `seconds`, tells a busy machine from a slow run.
+    fitted : list of float
+        Percent of the given training labels that the network predicted when it saw them.
+    memorised : list of float
+        The same among the wrong labels; empty if there are none.
+    half_accuracy, half_agreement : list of two floats
+        Accuracy on the clean labels, and agreement with noisy copies of them, on the test images of
+        even and of odd index, in percent.
+    status : str
+        "finished", or "the training loss of epoch 3 is nan".
+    labels_sha256 : str
+        Hash of the noisy training labels (`NoisyLabels.sha256`).
+    data_sha256 : str
+        Hash of the images and clean labels (`DataSet.sha256`).
+    mixed : bool
+        Whether the run went on from a checkpoint of another device, version of torch, number of
+        threads or arguments of `train`; then it does not repeat bit for bit.
+    environment : Environment or None
+        What the run ran on; None for a history that was read from a record.
+    """
+
+    config: RunConfig
+    train_loss: list[float]
+    test_accuracy: list[float]
+    noise_rate: float
+    seconds: float
+    cpu_seconds: float = math.nan
+    fitted: list[float] = field(default_factory=list)
+    memorised: list[float] = field(default_factory=list)
+    half_accuracy: list[list[float]] = field(default_factory=list)
+    half_agreement: list[list[float]] = field(default_factory=list)
+    status: str = "finished"
+    labels_sha256: str = ""
+    data_sha256: str = ""
+    mixed: bool = False
+    environment: Environment | None = None
+
+    @property
+    def last(self) -> float:
+        """Test accuracy of the last epoch, which the tables report; NaN for an unfinished run."""
+        return self.test_accuracy[-1] if self.status == "finished" else math.nan
+
+    @property
+    def best(self) -> float:
+        """Test accuracy of the best epoch: needs clean test labels to choose it."""
+        return max(self.test_accuracy, default=math.nan)
+
+    @property
+    def repeated(self) -> float:
+        """Percent of the wrong labels that the network repeats in its last epoch; NaN without."""
+        return self.memorised[-1] if self.memorised else math.nan
+
+    @property
+    def noisy_validation(self) -> float:
+        """Test accuracy at the epoch that noisy validation labels choose.
+
+        Cross-fitted, so that nothing is chosen on the images it is reported on: the epoch that
+        agrees best with noisy labels on one half of the test set is reported on the other half.
+        NaN where nobody knows how to draw them: the training labels are noisy as they come, or
+        people gave them.
+        """
+        if not self.half_agreement or self.config.noise not in noise.KINDS:
+            return math.nan
+        chosen = np.argmax(self.half_agreement, axis=0)
+        return float(np.mean([self.half_accuracy[chosen[h]][1 - h] for h in (0, 1)]))

@@ -1,0 +1,140 @@
+"""Which labels a run trains on: every kind of label noise, what it asks for, how it is drawn.
+
+`KINDS` is the one registry. To add a kind that is drawn from a transition matrix, add it to
+`noise.KINDS`; any other kind is a class here with the same three methods.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from alfs_utils import noise
+from alfs_utils.data import DataSet, base_name, human
+
+if TYPE_CHECKING:
+    from alfs_utils.training.config import RunConfig
+
+OFFICIAL = ("symmetric", "asymmetric")  # what `noise.official_alfs` draws
+_UNLABELLED = ("webvision-mini",)  # data sets without clean training labels
+# Far from the seeds in use, so that test and training labels share no draw.
+_TEST_SEED = 2**31
+
+
+class _Drawn:
+    """Labels that flip by a transition matrix."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def check(self, config):
+        if config.dataset in _UNLABELLED:
+            raise ValueError(
+                f"noise: expected 'none' for {config.dataset!r}, whose labels are noisy already, "
+                f"got {self.kind!r}"
+            )
+        if self.kind == "asymmetric-superclass" and base_name(config.dataset) != "cifar100":
+            raise ValueError(
+                f"noise: expected a kind without CIFAR-100's superclasses for {config.dataset!r}, "
+                f"got {self.kind!r}"
+            )
+        official = config.dataset != "digits" and self.kind in OFFICIAL
+        if config.counts == "official" and not official:
+            raise ValueError(
+                "counts: expected 'iid' or 'exact' for the digits and for noise that the paper's "
+                f"code does not have, got 'official' with {config.dataset!r}, {self.kind!r}"
+            )
+
+    def matrix(self, config):
+        return noise.matrix(self.kind, base_name(config.dataset), config.eta)
+
+    def draw(self, config, labels, _):
+        if config.counts == "official":
+            name = base_name(config.dataset)
+            return noise.official_alfs(labels, name, self.kind, config.eta, config.noise_seed)
+        return noise.corrupt(labels, self.matrix(config), config.noise_seed, config.counts)
+
+
+class _Fixed:
+    """Labels that nobody draws: no rate, no counts, no transition matrix."""
+
+    def check(self, config):
+        if config.eta or config.counts != "iid":
+            raise ValueError(
+                f"eta: expected 0.0, and counts 'iid', for noise={config.noise!r}, "
+                f"got {config.eta} and {config.counts!r}"
+            )
+
+    def matrix(self, config):
+        raise ValueError(f"noise: expected a kind drawn from a matrix, got {config.noise!r}")
+
+
+class _Human(_Fixed):
+    """Labels that people gave to the images of CIFAR-10 or CIFAR-100."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def check(self, config):
+        super().check(config)
+        if human.DATASETS[self.name] != base_name(config.dataset):
+            raise ValueError(
+                f"dataset: expected {human.DATASETS[self.name]!r} for noise={self.name!r}, "
+                f"got {config.dataset!r}"
+            )
+
+    def draw(self, config, labels, all_labels):
+        given = human.load(self.name, all_labels)
+        n, seed = len(labels), config.noise_seed
+        return noise.NoisyLabels(given.labels[:n], labels, given.T, seed, "human", self.name)
+
+
+class _AsTheyCome(_Fixed):
+    """The labels of a data set that has no others."""
+
+    def check(self, config):
+        super().check(config)
+        if config.dataset not in _UNLABELLED:
+            raise ValueError(
+                f"noise: expected another kind than 'none' for {config.dataset!r}, got 'none'"
+            )
+
+    def draw(self, config, labels, _):
+        return noise.corrupt(labels, np.eye(int(labels.max()) + 1), config.noise_seed)
+
+
+KINDS = {
+    **{kind: _Drawn(kind) for kind in noise.KINDS},
+    **{name: _Human(name) for name in human.NAMES},
+    "none": _AsTheyCome(),
+}
+
+
+def transition_matrix(config: RunConfig) -> np.ndarray:
+    """The (k, k) matrix of a run's label noise; ValueError for labels that nobody draws."""
+    return KINDS[config.noise].matrix(config)
+
+
+def noisy_labels(config: RunConfig, dataset: DataSet) -> noise.NoisyLabels:
+    """The labels that a run trains on; they depend on nothing but its noise settings."""
+    clean = dataset.train_labels.cpu().numpy()
+    if config.train_size > len(clean):
+        raise ValueError(
+            f"train_size: expected at most {len(clean)} for {config.dataset!r}, "
+            f"got {config.train_size}"
+        )
+    return KINDS[config.noise].draw(config, clean[: config.train_size or None], clean)
+
+
+def noisy_copy(config: RunConfig, dataset: DataSet) -> torch.Tensor:
+    """Test labels with the same kind of noise, to choose an epoch as one could without clean ones.
+
+    Where nobody draws the noise, the clean ones: `History.noisy_validation` does not use them.
+    """
+    if config.noise not in noise.KINDS:
+        return dataset.test_labels
+    clean = dataset.test_labels.cpu().numpy()
+    noisy = noise.corrupt(clean, transition_matrix(config), config.noise_seed + _TEST_SEED)
+    return torch.tensor(noisy.labels, device=dataset.test_labels.device)

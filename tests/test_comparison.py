@@ -1,0 +1,397 @@
+"""Ours beside the paper's: which run is which cell, and what is said of the cells."""
+
+import dataclasses
+import math
+import statistics
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from alfs_utils import data, records
+from alfs_utils.losses import AGCELoss, FocalLoss, from_paper
+from alfs_utils.paper import comparison, figures, pages, printed, protocol
+from alfs_utils.training import RunConfig
+
+LOSS = from_paper("AGCE", "mnist")
+KEY = {"method": "AGCE", "setting": "sym .8"}
+
+
+def a_record(config, last=96.5, status="finished", seconds=1800.0):
+    """A whole record of a run that never was: its best epoch is 1 point above the last."""
+    curve = [last] * config.epochs
+    curve[1:2] = [last + 1]
+    pairs = [[x, x] for x in curve]
+    return {
+        "id": records.run_id(config),
+        "config": dataclasses.asdict(config),
+        "status": status,
+        **dict.fromkeys(("train_loss", "fitted", "memorised", "test_accuracy"), curve),
+        **dict.fromkeys(("half_accuracy", "half_agreement"), pairs),
+        "noise_rate": config.eta,
+        "labels_sha256": "",
+        "data_sha256": "",
+        "seconds": seconds,
+        "cpu_seconds": 2 * seconds,
+        "device": "CPU",
+        "threads": 1,
+        "code": "",
+        "finished": "",
+    }
+
+
+@pytest.fixture
+def ledger_of(tmp_path):
+    """A ledger of (configuration, last accuracy[, status[, seconds]])."""
+
+    def build(*runs):
+        for config, *rest in runs:
+            records.write(a_record(config, *rest), tmp_path)
+        return records.load(tmp_path)
+
+    return build
+
+
+def three(*means, dataset="mnist", loss=LOSS):
+    """A run per mean of AGCE at symmetric 0.8, seeds 0, 1, ..."""
+    return [
+        (protocol.run(dataset, loss, "symmetric", 0.8, seed), mean)
+        for seed, mean in enumerate(means)
+    ]
+
+
+def cell_of(ledger, dataset="mnist"):
+    cells = comparison.compare(ledger, dataset)
+    (cell,) = cells[(cells["method"] == "AGCE") & (cells["setting"] == "sym .8")].itertuples()
+    others = cells[(cells["method"] != "AGCE") | (cells["setting"] != "sym .8")]
+    assert (others["verdict"] == "not yet run").all() and (others["n"] == 0).all()
+    return cell
+
+
+# --- which run is which cell ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", comparison.DATASETS)
+def test_without_runs_every_cell_of_the_paper_is_there(ledger_of, dataset):
+    cells = comparison.compare(ledger_of(), dataset)
+    printed = [c for c in printed.CELLS if c.dataset == dataset]
+    for name in ("table", "method", "noise", "eta", "setting", "source"):
+        assert list(cells[name]) == [getattr(c, name) for c in printed]
+    means = [math.nan if c.mean is None else c.mean for c in printed]
+    pd.testing.assert_series_equal(cells["paper_mean"], pd.Series(means), check_names=False)
+    assert (cells["verdict"] == "not yet run").all()
+    assert cells[["mean", "best", "difference", "hours"]].isna().all(axis=None)
+    n = len(printed)
+    assert comparison.summary(cells) == f"{n} cells, 0 runs of ours: {n} not yet run."
+
+
+@pytest.mark.parametrize("dataset", comparison.DATASETS)
+@pytest.mark.parametrize("seed", [0, 5])
+def test_every_run_of_the_tables_finds_its_cell(ledger_of, dataset, seed):
+    """As `sweep` makes them, straight from the rows and the columns."""
+    settings = [("symmetric", x) for x in (0.0, 0.2, 0.4, 0.6, 0.8)]
+    settings += [("asymmetric", x) for x in (0.1, 0.2, 0.3, 0.4)]
+    for name in settings.ROWS[dataset][::4]:
+        loss = from_paper(name, dataset)
+        runs = [(protocol.run(dataset, loss, *s, seed), 10 + i) for i, s in enumerate(settings)]
+        cells = comparison.compare(ledger_of(*runs), dataset)
+        row = cells[cells["method"] == name]
+        assert list(row["mean"]) == [10 + i for i in range(9)]
+        assert list(zip(row["noise"], row["eta"], strict=True)) == [("clean", 0.0), *settings[1:]]
+
+
+CHANGES = {
+    "model": "cifar_cnn",
+    "augment": False,
+    "epochs": 49,
+    "batch_size": 64,
+    "lr": 0.02,
+    "momentum": 0.8,
+    "weight_decay": 1e-4,
+    "clip_norm": 1.0,
+    "init_seed": 1,
+    "order_seed": 1,
+    "augment_seed": 1,
+    "counts": "iid",
+    "precision": "bfloat16",
+    "train_size": 1000,
+    "nesterov": True,
+    "schedule": "exponential",
+}
+
+
+def test_the_changes_below_leave_out_no_field():
+    fields = {f.name for f in dataclasses.fields(RunConfig)}
+    rest = {"loss", "dataset", "noise", "eta", "noise_seed"}
+    assert fields - rest == CHANGES.keys()
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_one_changed_field_puts_a_run_apart_and_is_named(ledger_of, name):
+    changed = protocol.run("mnist", LOSS, "symmetric", 0.8, 0, **{name: CHANGES[name]})
+    ledger = ledger_of((changed, 12.0), *three(96.0))
+    runs, others = comparison.split(ledger, "mnist")
+    assert list(runs["last"]) == [96.0] and dict(runs.iloc[0][list(KEY)]) == KEY
+    assert list(others["last"]) == [12.0]
+    assert others["reason"].item() == f"{name} = {CHANGES[name]}"
+    assert cell_of(ledger).mean == 96.0
+
+
+@pytest.mark.parametrize(
+    ("dataset", "loss", "words"),
+    [
+        (
+            "mnist",
+            from_paper("SCE", "mnist", "repository"),
+            "the repository's setting of SCE",
+        ),
+        ("mnist", FocalLoss(gamma=0.5), "the formula's gradient of FL"),
+        ("mnist", AGCELoss(a=4, q=0.3), "a loss of its own"),
+        ("cifar100", AGCELoss(a=4, q=0.2), "a loss of its own"),
+    ],
+)
+def test_another_loss_puts_a_run_apart(ledger_of, dataset, loss, words):
+    ledger = ledger_of((protocol.run(dataset, loss, "symmetric", 0.4), 50.0))
+    runs, others = comparison.split(ledger, dataset)
+    assert not len(runs) and list(others["reason"]) == [words]
+
+
+def test_other_noise_and_unfinished_runs_stand_apart(ledger_of):
+    ce = from_paper("CE", "cifar100")
+    superclass = protocol.run("cifar100", ce, "asymmetric-superclass", 0.4, counts="exact")
+    ledger = ledger_of(
+        (superclass, 40.0),
+        (protocol.run("cifar100", ce, "symmetric", 0.5), 30.0),
+        (
+            protocol.run("cifar100", ce, "symmetric", 0.4),
+            20.0,
+            "the training loss of epoch 3 is nan",
+        ),
+    )
+    runs, others = comparison.split(ledger, "cifar100")
+    assert not len(runs)
+    assert sorted(others["reason"]) == [
+        "no such rate",
+        "noise = asymmetric-superclass, counts = exact",
+        "the training loss of epoch 3 is nan",
+    ]
+    assert "<td" in pages.other_runs_table(others).data
+    assert ">nan<" not in pages.other_runs_table(others).data
+
+
+def test_other_data_sets_do_not_count(ledger_of):
+    digits = RunConfig(LOSS, "digits", eta=0.8)
+    ce = protocol.run("cifar10", "CELoss()", "symmetric", 0.8)
+    ledger = ledger_of((digits, 80.0), (ce, 20.0), *three(96.0))
+    runs, others = comparison.split(ledger, "mnist")
+    assert list(runs["last"]) == [96.0] and not len(others)
+    with pytest.raises(ValueError, match=r"dataset must be one of mnist, .*, got 'digits'"):
+        comparison.split(ledger, "digits")
+
+
+def test_runs_on_arrays_are_preliminary_and_give_way_to_official_files(ledger_of):
+    loss = from_paper("AGCE", "cifar10")
+    arrays = three(44.0, 44.4, 44.8, dataset="cifar10-npz", loss=loss)
+    cell = cell_of(ledger_of(*arrays), "cifar10")
+    assert (cell.n, cell.verdict) == (3, "preliminary")
+    ledger = ledger_of(*three(45.0, dataset="cifar10", loss=loss))
+    cell = cell_of(ledger, "cifar10")
+    assert (cell.n, cell.mean) == (1, 45.0)
+    _, others = comparison.split(ledger, "cifar10")
+    assert len(others) == 3 and others["reason"].str.startswith("arrays").all()
+
+
+# --- what is said of a cell -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("means", "verdict"),
+    [
+        ((96.59, 96.60, 96.61), "reproduced"),  # the paper: 96.59 ± 0.12
+        ((97.39, 97.40, 97.41), "close"),
+        ((10.0, 10.1, 10.2), "not reproduced"),
+        ((96.59, 96.60), "preliminary"),
+    ],
+)
+def test_a_cell_with_runs(ledger_of, means, verdict):
+    cell = cell_of(ledger_of(*three(*means)))
+    assert cell.verdict == verdict and cell.n == len(means)
+    assert cell.mean == pytest.approx(statistics.mean(means))
+    assert cell.std == pytest.approx(statistics.stdev(means))
+    assert cell.difference == pytest.approx(statistics.mean(means) - 96.59)
+    assert cell.best == cell.noisy_validation == pytest.approx(cell.mean + 1)
+    assert cell.hours == 0.5
+
+
+def test_one_run_has_no_spread(ledger_of):
+    ledger = ledger_of(*three(96.4))
+    assert math.isnan(cell_of(ledger).std)
+    cells = comparison.compare(ledger, "mnist")
+    lines = comparison.beside(cells, "AGCE", "symmetric", 0.8).splitlines()
+    assert lines == [
+        "paper,  mnist AGCE sym .8: 96.59 ± 0.12, printed",
+        "ledger, mnist AGCE sym .8: 96.40, 1 run(s), preliminary",
+    ]
+    clean = comparison.beside(cells, "CE", "symmetric", 0.0)
+    assert clean.splitlines()[1] == "ledger, mnist CE clean: not yet run"
+
+
+@pytest.mark.parametrize(
+    ("key", "c_r", "verdict"),
+    [
+        (("mnist", "CE", "symmetric", 0.2), 0.0, "not asymmetric"),
+        (("mnist", "AUL", "symmetric", 0.8), 9 / 4, "asymmetric"),
+        (("mnist", "AGCE", "symmetric", 0.8), 9 / 4 * 0.8**0.8, "asymmetric"),
+        (("cifar10", "AUL", "asymmetric", 0.4), 1.5 * (4.5 / 5.5) ** 2, "asymmetric"),
+        (("cifar10", "AEL", "asymmetric", 0.4), 1.5 * math.exp(-0.4), "asymmetric"),
+        (("cifar10", "AEL", "clean", 0.0), math.inf, "clean labels"),
+        (("cifar10", "NCE+AGCE", "asymmetric", 0.4), math.nan, "asymmetric in the limit"),
+        (("cifar100", "NCE+AEL", "asymmetric", 0.4), math.nan, "not asymmetric"),
+        (("cifar100", "NLNL", "symmetric", 0.4), math.nan, "n/a"),
+    ],
+)
+def test_certificates(key, c_r, verdict):
+    found = comparison.certificate(*key)
+    assert found == (pytest.approx(c_r, nan_ok=True), verdict)
+
+
+# --- what the cells say together ------------------------------------------------------------
+
+
+def as_if_ours(change=lambda cell: cell.mean):
+    cells = [c for c in printed.CELLS if c.table < 3]
+    frame = pd.DataFrame(printed.cells())
+    return frame.assign(mean=[math.nan if c.mean is None else change(c) for c in cells])
+
+
+def test_claims_read_ours_as_they_read_the_papers():
+    claims = comparison.check_claims(as_if_ours())
+    assert list(claims["ours"]) == list(claims["paper"])
+    assert list(claims["our_cells"]) == list(claims["paper_cells"])
+    assert set(claims["paper"]) == {"holds", "fails"}
+    worse = comparison.check_claims(as_if_ours(lambda c: 0 if c.method == "AUL" else c.mean))
+    about = claims["reading"].str.startswith("AUL above the four")
+    assert claims.loc[about, "ours"].item() == "holds"
+    assert worse.loc[about, "ours"].item() == "fails"
+    assert worse.loc[about, "our_cells"].item() == "14 against"
+
+
+def test_claims_of_one_data_set_count_its_cells_alone():
+    claims = comparison.check_claims(as_if_ours(), "mnist")
+    about = claims["reading"].str.startswith("AUL above the four")
+    assert claims.loc[about, "our_cells"].item() == "7 for"
+    assert not claims["reading"].str.contains("CIFAR settings").any()
+
+
+def test_the_outlook_counts_what_is_done_and_prices_the_rest(ledger_of):
+    ledger = ledger_of(*((*run, "finished", 1800.0) for run in three(96, 97)))
+    runs, cells = comparison.split(ledger, "mnist")[0], comparison.compare(ledger, "mnist")
+    text = comparison.outlook(runs, cells)
+    assert text.startswith("90 cells, three runs each: 270 runs, of which 2 are done.")
+    assert "30.0 min each by the clock" in text
+    assert text.endswith("135 hours by the clock, 270 of CPU time")
+    assert comparison.outlook(runs[:0], cells).count("\n") == 0
+
+
+@pytest.mark.parametrize("dataset", comparison.DATASETS)
+def test_a_cell_is_done_again_in_full_or_in_small(tmp_path, monkeypatch, dataset):
+    cell = ("NCE+RCE", "asymmetric", 0.4, 7)
+    monkeypatch.setenv("ALFS_DATA_DIR", str(tmp_path))
+    config = comparison.redo(dataset, *cell)
+    assert config.dataset == "digits" and (config.noise, config.eta) == cell[1:3]
+    assert config.loss == str(from_paper(cell[0], dataset)) and config.augment_seed == 7
+
+    asked = []
+    monkeypatch.setattr(data, "load", lambda name, download=False: asked.append((name, download)))
+    monkeypatch.setattr(training, "load_once", data.load)
+    config = comparison.redo(dataset, *cell)
+    assert config.dataset == dataset and (config.train_size, config.epochs) == (2000, 2)
+    small = {"mnist": "mnist_cnn"}.get(dataset, "cifar_cnn_small")
+    assert config.model == small and config.order_seed == 7
+    config = comparison.redo(dataset, *cell, full=True)
+    assert config == protocol.run(dataset, from_paper(cell[0], dataset), *cell[1:])
+    assert asked == [(dataset, False), (dataset, True)]
+
+
+def test_cost(ledger_of):
+    runs, _ = comparison.split(ledger_of(*three(96.0, 96.1)), "mnist")
+    (row,) = comparison.cost(runs).itertuples()
+    assert (row.dataset, row.epochs, row.device, row.threads, row.runs) == (
+        "mnist",
+        50,
+        "CPU",
+        1,
+        2,
+    )
+    assert (row.minutes, row.cpu_minutes, row.hours) == (30, 60, 1)
+    assert comparison.cost(runs[:0]).empty
+
+
+# --- what is drawn --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("means", [(), (96.4,), (96.4, 96.6, 96.8)])
+def test_tables_show_the_papers_number_ours_and_the_way_to_the_ledger(ledger_of, means):
+    ledger = ledger_of(*three(*means))
+    cells = comparison.compare(ledger, "mnist")
+    text = pages.comparison_table(cells, 1).data
+    assert "96.59 ± 0.12" in text and "c r = 1.88" in text
+    assert text.count("· not yet run</span>") == 51 - bool(means)  # 50 cells and the legend
+    assert ("96.40 (1)" in text) == (len(means) == 1)
+    assert ("96.60 ± 0.20 (3)" in text) == (len(means) == 3)
+    for difference, n in (("-0.19 preliminary", 1), ("+0.01 reproduced", 3)):
+        assert (f">{difference}</span>".replace(" ", "\xa0") in text) == (len(means) == n)
+    assert "98.44" not in text and "98.44 ± 0.11" in pages.comparison_table(cells, 2).data
+    shown = [text, pages.runs_table(cells).data, pages.other_runs_table(ledger[:0]).data]
+    shown.append(pages.claims_table(comparison.check_claims(cells)).data)
+    assert all('href="../ledger.csv"' in html for html in shown)
+    assert ("+1.00" in shown[1], "No cell has a run" in shown[1]) == (False, not means)
+    for html in shown:
+        assert ' id="T_table' not in html or html.count('id="T_table"') == 1
+
+
+def test_cells_without_a_target_and_quoted_ones_are_marked(ledger_of):
+    text = pages.comparison_table(comparison.compare(ledger_of(), "cifar100"), 1).data
+    assert text.count("no target in hand") == 25 and text.count("†") == 25 + 1
+    fl = from_paper("FL", "cifar100")
+    cells = comparison.compare(
+        ledger_of((protocol.run("cifar100", fl, "symmetric", 0.4), 40.0)), "cifar100"
+    )
+    ran = pages.runs_table(cells).data
+    assert "no\xa0target\xa0in\xa0hand" in ran and "~ preliminary" in ran
+    assert "nan" not in text + pages.comparison_table(cells, 1).data + ran
+
+
+def test_curves_have_a_panel_per_setting_and_one_look_per_method(ledger_of):
+    assert figures.accuracy_curves(comparison.split(ledger_of(), "mnist")[0], "mnist") is None
+    aul = from_paper("AUL", "mnist")
+    ledger = ledger_of(*three(96.0, 96.1), (protocol.run("mnist", aul, "asymmetric", 0.4), 98.0))
+    ledger = ledger_of((protocol.run("mnist", LOSS, "asymmetric", 0.4), 97.0))
+    figure = figures.accuracy_curves(comparison.split(ledger, "mnist")[0], "mnist")
+    shown = {
+        ax.get_title(): {line.get_label(): line.get_color() for line in ax.get_lines()}
+        for ax in figure.axes
+    }
+    assert {title: set(lines) for title, lines in shown.items()} == {
+        "sym .8": {"AGCE"},
+        "asym .4": {"AUL", "AGCE"},
+    }
+    assert shown["sym .8"]["AGCE"] == shown["asym .4"]["AGCE"] != shown["asym .4"]["AUL"]
+    plt.close(figure)
+
+
+def test_pictures_of_all_cells(ledger_of):
+    ledger = ledger_of(*three(96.6, 96.6, 96.6))
+    mnist = comparison.compare(ledger, "mnist")
+    figure = figures.cell_states(pd.concat([mnist, comparison.compare(ledger, "cifar10")]))
+    signs = [text.get_text() for ax in figure.axes for text in ax.texts]
+    assert (signs.count("✓"), signs.count("·")) == (1, 90 + 117 - 1)
+    both = figures.ours_and_theirs(mnist)
+    stars = [
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
+        for ax in both.axes
+        for line in ax.get_lines()
+        if line.get_marker() == "*" and len(line.get_xdata())
+    ]
+    assert stars == [(0.8, pytest.approx(96.6))]
+    plt.close("all")
