@@ -31,8 +31,10 @@ execute: $(READY)  ## refresh the committed notebook outputs (NB=, PROFILE=)
 site: $(READY)  ## build the site from the committed outputs, executing nothing
 	@$(PY) tools/build.py site
 
-lint: $(READY)  ## check formatting and code (make format mends)
+lint: $(READY)  ## check formatting, code, the three floors and types (make format mends the first two)
 	@$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check .
+	@$(VENV)/bin/lint-imports --no-cache --no-logo
+	@$(VENV)/bin/basedpyright --level error --pythonpath $(PY)
 
 format: $(READY)  ## format the code and mend what can be mended
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
