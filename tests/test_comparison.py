@@ -10,11 +10,14 @@ import pytest
 
 from alfs_utils import data, records
 from alfs_utils.losses import AGCELoss, FocalLoss, from_paper
-from alfs_utils.paper import comparison, figures, pages, printed, protocol
+from alfs_utils.losses.settings import ROWS
+from alfs_utils.paper import comparison, figures, pages, protocol
+from alfs_utils.paper.printed import CELLS
+from alfs_utils.paper.printed import cells as printed_cells
 from alfs_utils.training import RunConfig
 
 LOSS = from_paper("AGCE", "mnist")
-KEY = {"method": "AGCE", "setting": "sym .8"}
+KEY = {"method": "AGCE", "column": "sym .8"}
 
 
 def a_record(config, last=96.5, status="finished", seconds=1800.0):
@@ -62,9 +65,9 @@ def three(*means, dataset="mnist", loss=LOSS):
 
 def cell_of(ledger, dataset="mnist"):
     cells = comparison.compare(ledger, dataset)
-    (cell,) = cells[(cells["method"] == "AGCE") & (cells["setting"] == "sym .8")].itertuples()
-    others = cells[(cells["method"] != "AGCE") | (cells["setting"] != "sym .8")]
-    assert (others["verdict"] == "not yet run").all() and (others["n"] == 0).all()
+    (cell,) = cells[(cells["method"] == "AGCE") & (cells["column"] == "sym .8")].itertuples()
+    others = cells[(cells["method"] != "AGCE") | (cells["column"] != "sym .8")]
+    assert (others["outcome"] == "not yet run").all() and (others["n"] == 0).all()
     return cell
 
 
@@ -74,12 +77,12 @@ def cell_of(ledger, dataset="mnist"):
 @pytest.mark.parametrize("dataset", comparison.DATASETS)
 def test_without_runs_every_cell_of_the_paper_is_there(ledger_of, dataset):
     cells = comparison.compare(ledger_of(), dataset)
-    printed = [c for c in printed.CELLS if c.dataset == dataset]
-    for name in ("table", "method", "noise", "eta", "setting", "source"):
+    printed = [c for c in CELLS if c.dataset == dataset]
+    for name in ("table", "method", "noise", "eta", "column", "source"):
         assert list(cells[name]) == [getattr(c, name) for c in printed]
     means = [math.nan if c.mean is None else c.mean for c in printed]
     pd.testing.assert_series_equal(cells["paper_mean"], pd.Series(means), check_names=False)
-    assert (cells["verdict"] == "not yet run").all()
+    assert (cells["outcome"] == "not yet run").all()
     assert cells[["mean", "best", "difference", "hours"]].isna().all(axis=None)
     n = len(printed)
     assert comparison.summary(cells) == f"{n} cells, 0 runs of ours: {n} not yet run."
@@ -91,7 +94,7 @@ def test_every_run_of_the_tables_finds_its_cell(ledger_of, dataset, seed):
     """As `sweep` makes them, straight from the rows and the columns."""
     settings = [("symmetric", x) for x in (0.0, 0.2, 0.4, 0.6, 0.8)]
     settings += [("asymmetric", x) for x in (0.1, 0.2, 0.3, 0.4)]
-    for name in settings.ROWS[dataset][::4]:
+    for name in ROWS[dataset][::4]:
         loss = from_paper(name, dataset)
         runs = [(protocol.run(dataset, loss, *s, seed), 10 + i) for i, s in enumerate(settings)]
         cells = comparison.compare(ledger_of(*runs), dataset)
@@ -185,7 +188,7 @@ def test_other_data_sets_do_not_count(ledger_of):
     ledger = ledger_of((digits, 80.0), (ce, 20.0), *three(96.0))
     runs, others = comparison.split(ledger, "mnist")
     assert list(runs["last"]) == [96.0] and not len(others)
-    with pytest.raises(ValueError, match=r"dataset must be one of mnist, .*, got 'digits'"):
+    with pytest.raises(ValueError, match=r"dataset: expected one of 'mnist', .*, got 'digits'"):
         comparison.split(ledger, "digits")
 
 
@@ -193,7 +196,7 @@ def test_runs_on_arrays_are_preliminary_and_give_way_to_official_files(ledger_of
     loss = from_paper("AGCE", "cifar10")
     arrays = three(44.0, 44.4, 44.8, dataset="cifar10-npz", loss=loss)
     cell = cell_of(ledger_of(*arrays), "cifar10")
-    assert (cell.n, cell.verdict) == (3, "preliminary")
+    assert (cell.n, cell.outcome) == (3, "preliminary")
     ledger = ledger_of(*three(45.0, dataset="cifar10", loss=loss))
     cell = cell_of(ledger, "cifar10")
     assert (cell.n, cell.mean) == (1, 45.0)
@@ -205,7 +208,7 @@ def test_runs_on_arrays_are_preliminary_and_give_way_to_official_files(ledger_of
 
 
 @pytest.mark.parametrize(
-    ("means", "verdict"),
+    ("means", "outcome"),
     [
         ((96.59, 96.60, 96.61), "reproduced"),  # the paper: 96.59 ± 0.12
         ((97.39, 97.40, 97.41), "close"),
@@ -213,9 +216,9 @@ def test_runs_on_arrays_are_preliminary_and_give_way_to_official_files(ledger_of
         ((96.59, 96.60), "preliminary"),
     ],
 )
-def test_a_cell_with_runs(ledger_of, means, verdict):
+def test_a_cell_with_runs(ledger_of, means, outcome):
     cell = cell_of(ledger_of(*three(*means)))
-    assert cell.verdict == verdict and cell.n == len(means)
+    assert cell.outcome == outcome and cell.n == len(means)
     assert cell.mean == pytest.approx(statistics.mean(means))
     assert cell.std == pytest.approx(statistics.stdev(means))
     assert cell.difference == pytest.approx(statistics.mean(means) - 96.59)
@@ -259,8 +262,8 @@ def test_certificates(key, c_r, verdict):
 
 
 def as_if_ours(change=lambda cell: cell.mean):
-    cells = [c for c in printed.CELLS if c.table < 3]
-    frame = pd.DataFrame(printed.cells())
+    cells = [c for c in CELLS if c.table < 3]
+    frame = pd.DataFrame(printed_cells())
     return frame.assign(mean=[math.nan if c.mean is None else change(c) for c in cells])
 
 
@@ -303,7 +306,7 @@ def test_a_cell_is_done_again_in_full_or_in_small(tmp_path, monkeypatch, dataset
 
     asked = []
     monkeypatch.setattr(data, "load", lambda name, download=False: asked.append((name, download)))
-    monkeypatch.setattr(training, "load_once", data.load)
+    monkeypatch.setattr(comparison, "load_once", data.load)
     config = comparison.redo(dataset, *cell)
     assert config.dataset == dataset and (config.train_size, config.epochs) == (2000, 2)
     small = {"mnist": "mnist_cnn"}.get(dataset, "cifar_cnn_small")

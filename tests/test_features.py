@@ -9,6 +9,7 @@ import torch
 from sklearn.model_selection import StratifiedKFold
 
 from alfs_utils import data, models, records, training
+from alfs_utils.__main__ import main
 from alfs_utils.paper import features
 from alfs_utils.training import RunConfig
 
@@ -310,8 +311,8 @@ def test_an_unfinished_or_unknown_run_is_refused(ledger):
 
 def test_the_command(ledger, capsys):
     words = ["--weights", str(ledger), "--results", str(ledger)]
-    assert features.main(["--run", RUN, *words]) == 0
+    assert main(["features", "--run", RUN, *words]) == 0
     assert capsys.readouterr().out.startswith(f"{RUN}: silhouette ")
     assert features.load(RUN, ledger).about["id"] == RUN
-    assert features.main(["--run", "0123456789ab", *words]) == 2
+    assert main(["features", "--run", "0123456789ab", *words]) == 2
     assert "error: run '0123456789ab'" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from alfs_utils import sweep
+from alfs_utils.__main__ import main
 
 sys.path.insert(0, str(ROOT / "tools"))
 import build
@@ -135,11 +135,11 @@ def test_no_empty_line_tears_a_table_apart(notebook):
 
 def test_every_sweep_that_it_shows_is_one(notebook, tmp_path, capsys):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    for line in re.findall(r"^python -m alfs_utils\.sweep (.*)", text, re.MULTILINE):
+    for line in re.findall(r"^python -m alfs_utils sweep (.*)", text, re.MULTILINE):
         words = shlex.split(line)
         twice = [word for word, n in Counter(words).items() if word.startswith("--") and n > 1]
         assert not twice, f"only the last counts: {line}"
-        assert sweep.main([*words, "--results", str(tmp_path), "--list"]) == 0, line
+        assert main(["sweep", *words, "--results", str(tmp_path), "--list"]) == 0, line
         assert " to do" in capsys.readouterr().out
 
 

@@ -100,7 +100,7 @@ def split(ledger: pd.DataFrame, dataset: str) -> tuple[pd.DataFrame, pd.DataFram
     Returns
     -------
     runs, others : DataFrame
-        The columns of `ledger`; `runs` also has `method` and `setting` (see `paper.Cell`), `others`
+        The columns of `ledger`; `runs` also has `method` and `column` (see `Cell`), `others`
         has `reason`: why the run is no cell of the tables. A cell that has runs on the official
         files has no others: runs on arrays ("-npz") then stand apart.
 
@@ -124,14 +124,14 @@ def split(ledger: pd.DataFrame, dataset: str) -> tuple[pd.DataFrame, pd.DataFram
             reasons[i] = "arrays; the cell has runs on the official files"
     frame = ours.assign(
         method=[found and found.method for found in cells],
-        setting=[found and found.setting for found in cells],
+        column=[found and found.column for found in cells],
         reason=reasons,
     )
     inside = frame["reason"] == ""
     runs, others = frame[inside], frame[~inside]
     return (
         runs.drop(columns="reason").reset_index(drop=True),
-        others.drop(columns=["method", "setting"]).reset_index(drop=True),
+        others.drop(columns=["method", "column"]).reset_index(drop=True),
     )
 
 
@@ -149,7 +149,7 @@ def _reason(config, status):
 
 
 def compare(ledger: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """One row per cell of Tables 1 and 2: ours, the paper's, verdict, certificate and cost.
+    """One row per cell of Tables 1 and 2: ours, the paper's, outcome, certificate and cost.
 
     Parameters
     ----------
@@ -159,31 +159,31 @@ def compare(ledger: pd.DataFrame, dataset: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        In the paper's order. `table`, `dataset`, `method`, `noise`, `eta`, `setting` and `source`
-        as in `paper.Cell`; `n` runs of ours, `mean` and `std` (n - 1) of the last epoch's accuracy,
+        In the paper's order. `table`, `dataset`, `method`, `noise`, `eta`, `column` and `source`
+        as in `Cell`; `n` runs of ours, `mean` and `std` (n - 1) of the last epoch's accuracy,
         means of the `best` epoch's and of that which `noisy_validation` labels choose;
-        `paper_mean`, `paper_std`; `difference`, ours less the paper's; `verdict`, see
-        `outcome`; `c_r` and `certificate`, see `certificate`; `hours` of a run, on average.
+        `paper_mean`, `paper_std`; `difference`, ours less the paper's; `outcome`, see
+        the function; `c_r` and `certificate`, see `certificate`; `hours` of a run, on average.
         Accuracies in percent; NaN where there is nothing.
     """
     runs, _ = split(ledger, dataset)
-    groups = dict(list(runs.groupby(["method", "setting"])))
+    groups = dict(list(runs.groupby(["method", "column"])))
     cells = [c for c in CELLS if c.dataset == dataset]
-    return pd.DataFrame([_row(c, groups.get((c.method, c.setting), runs[:0])) for c in cells])
+    return pd.DataFrame([_row(c, groups.get((c.method, c.column), runs[:0])) for c in cells])
 
 
 def _row(cell, runs):
     last, n = runs["last"].astype(float), len(runs)
     mean, std = _number(cell.mean), _number(cell.std)
     arrays = any(name != cell.dataset for name in runs["dataset"])
-    c_r, verdict = certificate(cell.dataset, cell.method, cell.noise, cell.eta)
+    c_r, certified = certificate(cell.dataset, cell.method, cell.noise, cell.eta)
     return {
         "table": cell.table,
         "dataset": cell.dataset,
         "method": cell.method,
         "noise": cell.noise,
         "eta": cell.eta,
-        "setting": cell.setting,
+        "column": cell.column,
         "n": n,
         "mean": last.mean(),
         "std": last.std(ddof=1),
@@ -193,9 +193,9 @@ def _row(cell, runs):
         "paper_std": std,
         "source": cell.source,
         "difference": last.mean() - mean,
-        "verdict": outcome(last, cell.mean, cell.std, preliminary=arrays),
+        "outcome": outcome(last, cell.mean, cell.std, preliminary=arrays),
         "c_r": c_r,
-        "certificate": verdict,
+        "certificate": certified,
         "hours": runs["seconds"].mean() / 3600 if n else math.nan,
     }
 
@@ -235,7 +235,7 @@ def certificate(dataset: str, method: str, noise_kind: str, eta: float) -> tuple
 
 def summary(cells: pd.DataFrame) -> str:
     """How many cells are in which state, in a sentence; `cells` as `compare` returns them."""
-    counts = cells["verdict"].value_counts()
+    counts = cells["outcome"].value_counts()
     states = ", ".join(f"{counts[state]} {state}" for state in OUTCOMES if state in counts)
     return f"{len(cells)} cells, {cells['n'].sum()} runs of ours: {states}."
 
@@ -244,12 +244,12 @@ def beside(cells: pd.DataFrame, method: str, noise_kind: str, eta: float) -> str
     """The paper's number and the ledger's for one cell, in two lines."""
     dataset = cells["dataset"].iloc[0]
     paper_cell = cell(dataset, method, "clean" if eta == 0 else noise_kind, eta)
-    is_it = (cells["method"] == method) & (cells["setting"] == paper_cell.setting)
+    is_it = (cells["method"] == method) & (cells["column"] == paper_cell.column)
     (ours,) = cells[is_it].itertuples()
-    name = f"{dataset} {method} {paper_cell.setting}"
+    name = f"{dataset} {method} {paper_cell.column}"
     target = f"{ours.paper_mean:.2f} ± {ours.paper_std:.2f}, {ours.source}"
     theirs = ours.source if paper_cell.mean is None else target
-    own = f"{ours.mean:.2f}, {ours.n} run(s), {ours.verdict}" if ours.n else ours.verdict
+    own = f"{ours.mean:.2f}, {ours.n} run(s), {ours.outcome}" if ours.n else ours.outcome
     return f"paper,  {name}: {theirs}\nledger, {name}: {own}"
 
 

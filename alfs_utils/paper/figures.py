@@ -30,37 +30,37 @@ def set_style() -> None:
 
 
 def accuracy_curves(runs: pd.DataFrame, dataset: str) -> Figure | None:
-    """Test accuracy per epoch: a panel per noise setting, a line per method; None without runs.
+    """Test accuracy per epoch: a panel per noise, a line per method; None without runs.
 
     Parameters
     ----------
     runs : DataFrame
-        Runs of the tables' protocol on one data set, with `method` and `setting`.
+        Runs of the tables' protocol on one data set, with `method` and `column`.
     dataset : str
         Decides which method has which line, whatever runs there are.
     """
-    settings = [s for s in columns_of_the_tables() if s in set(runs["setting"])]
-    if not settings:
+    shown = [name for name in columns_of_the_tables() if name in set(runs["column"])]
+    if not shown:
         return None
-    columns = min(3, len(settings))
-    rows = -(-len(settings) // columns)
+    width = min(3, len(shown))
+    rows = -(-len(shown) // width)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(7, 2.4 * rows + 0.8), sharex=True, sharey=True, squeeze=False
+        rows, width, figsize=(7, 2.4 * rows + 0.8), sharex=True, sharey=True, squeeze=False
     )
-    for ax, setting in zip(axes.flat, settings, strict=False):
-        here = runs[runs["setting"] == setting]
+    for ax, column in zip(axes.flat, shown, strict=False):
+        here = runs[runs["column"] == column]
         for number, method in enumerate(ROWS[dataset]):
             histories = list(here.loc[here["method"] == method, "test_accuracy"])
             if histories:
                 curve(ax, number, method, histories)
-        ax.set_title(setting, fontsize=10)
-    for ax in axes.flat[len(settings) :]:
+        ax.set_title(column, fontsize=10)
+    for ax in axes.flat[len(shown) :]:
         ax.axis("off")
     found = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in axes.flat]
     lines = {label: line for pairs in found for line, label in pairs}
     lines = {method: lines[method] for method in ROWS[dataset] if method in lines}
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=5, fontsize=8)
-    for ax in axes.flat[max(0, len(settings) - columns) : len(settings)]:
+    for ax in axes.flat[max(0, len(shown) - width) : len(shown)]:
         ax.set_xlabel("epoch", fontsize=10)  # one for the figure would lie under the legend
     figure.supylabel("accuracy on clean test labels (%)", fontsize=10)
     return figure
@@ -124,16 +124,16 @@ def _mark(certificate, colour):
 
 
 def cell_states(cells: pd.DataFrame) -> Figure:
-    """Every cell of Tables 1 and 2 coloured by its verdict; `cells` of several data sets."""
+    """Every cell of Tables 1 and 2 coloured by its outcome; `cells` of several data sets."""
     names = list(cells["dataset"].unique())
     figure, axes = plt.subplots(1, len(names), figsize=(7, 4.4))
     states = list(OUTCOME_COLOURS)
     for ax, name in zip(axes, names, strict=True):
         here = cells[cells["dataset"] == name]
-        grid = here.assign(state=here["verdict"].map(states.index)).pivot(
-            index="method", columns="setting", values="state"
+        grid = here.assign(state=here["outcome"].map(states.index)).pivot(
+            index="method", columns="column", values="state"
         )
-        grid = grid.reindex(index=here["method"].unique(), columns=here["setting"].unique())
+        grid = grid.reindex(index=here["method"].unique(), columns=here["column"].unique())
         ax.pcolormesh(
             grid,
             cmap=ListedColormap(list(OUTCOME_COLOURS.values())),

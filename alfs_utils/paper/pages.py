@@ -135,7 +135,7 @@ def _short(text):
 
 
 def comparison_table(cells: pd.DataFrame, number: int) -> HTML:
-    """Table 1 or 2 of the paper with ours below each cell, coloured by the verdict.
+    """Table 1 or 2 of the paper with ours below each cell, coloured by its outcome.
 
     Parameters
     ----------
@@ -145,22 +145,21 @@ def comparison_table(cells: pd.DataFrame, number: int) -> HTML:
     """
     cells = cells[cells["table"] == number]
     texts = cells.assign(text=[_cell_text(cell) for cell in cells.itertuples()])
-    frame = texts.pivot(index="method", columns="setting", values="text")
-    frame = frame.reindex(index=cells["method"].unique(), columns=cells["setting"].unique())
+    frame = texts.pivot(index="method", columns="column", values="text")
+    frame = frame.reindex(index=cells["method"].unique(), columns=cells["column"].unique())
     frame = frame.rename_axis(index=None, columns=None)
-    legend = " ".join(_badge(name, f"{OUTCOME_SIGNS[name]} {name}") for name in OUTCOME_COLOURS)
+    legend = " ".join(map(_badge, OUTCOME_COLOURS))
     quoted = "† quoted by a later paper. " if (cells["source"] == QUOTED).any() else ""
-    parts = "the paper's; ours (runs), its difference and verdict; the certificate"
+    parts = "the paper's; ours (runs), its difference and outcome; the certificate"
     note = f"Each cell: {parts}. {quoted}{legend}"
     return HTML(f"{table(frame).data}<p>{note}</p>{LEDGER}")
 
 
 def _cell_text(cell):
     mark = "†" if cell.source == QUOTED else ""
-    ours = f"{_plus_minus(cell.mean, cell.std)} ({cell.n})" if cell.n else cell.verdict
-    ours = _badge(cell.verdict, f"{OUTCOME_SIGNS[cell.verdict]} {ours}")
+    ours = _badge(cell.outcome, f"{_plus_minus(cell.mean, cell.std)} ({cell.n})" if cell.n else "")
     if cell.n:
-        ours += "<br>" + _small(_tied(f"{_difference(cell)} {cell.verdict}"))
+        ours += "<br>" + _small(_tied(f"{_difference(cell)} {cell.outcome}"))
     return f"{_printed(cell)}{mark}<br>{ours}<br>{_small(_certificate_text(cell))}"
 
 
@@ -185,10 +184,10 @@ def _certificate_text(cell):
     return cell.certificate
 
 
-def _badge(verdict, text):
-    """Text on a see-through colour, which keeps it readable on a light and on a dark page."""
-    style = f"background:{OUTCOME_COLOURS[verdict]}55;padding:0 .3em;white-space:nowrap"
-    return f'<span style="{style}">{text}</span>'
+def _badge(outcome, text=""):
+    """Sign and text on a see-through colour, which can be read on a light and on a dark page."""
+    style = f"background:{OUTCOME_COLOURS[outcome]}55;padding:0 .3em;white-space:nowrap"
+    return f'<span style="{style}">{OUTCOME_SIGNS[outcome]} {text or outcome}</span>'
 
 
 def _plus_minus(mean, std):
@@ -196,7 +195,7 @@ def _plus_minus(mean, std):
 
 
 def runs_table(cells: pd.DataFrame, *first: str) -> HTML:
-    """The cells that have runs: last, best and noisily chosen epoch, the verdict and the cost.
+    """The cells that have runs: last, best and noisily chosen epoch, the outcome and the cost.
 
     Parameters
     ----------
@@ -208,12 +207,12 @@ def runs_table(cells: pd.DataFrame, *first: str) -> HTML:
         {name: getattr(cell, name) for name in first}
         | {
             "method": cell.method,
-            "setting": _tied(cell.setting),
+            "column": _tied(cell.column),
             "runs": cell.n,
             "paper": _tied(_printed(cell)),
             "last epoch": _tied(_plus_minus(cell.mean, cell.std)),
             "ours − paper": _difference(cell),
-            "verdict": _badge(cell.verdict, f"{OUTCOME_SIGNS[cell.verdict]} {cell.verdict}"),
+            "outcome": _badge(cell.outcome),
             "best epoch": f"{cell.best:.2f}",
             "epoch chosen by noisy labels": f"{cell.noisy_validation:.2f}",
             "minutes a run": f"{60 * cell.hours:.1f}",
@@ -280,4 +279,5 @@ def reduced_table(runs: pd.DataFrame) -> HTML:
 
 
 def columns_of_the_tables():
-    return list(dict.fromkeys(cell.setting for cell in CELLS if cell.table < 3))
+    """"clean", "sym .2", ...: the columns of Tables 1 and 2, in their order."""
+    return list(dict.fromkeys(cell.column for cell in CELLS if cell.table < 3))

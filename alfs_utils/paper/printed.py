@@ -155,7 +155,7 @@ class Cell:
         return self.dataset, self.method, self.noise, self.eta
 
     @property
-    def setting(self) -> str:
+    def column(self) -> str:
         """Noise and rate in short: "clean", "sym .2", "asym .1", "real-world"."""
         if not self.eta:
             return self.noise
@@ -205,12 +205,12 @@ def cell(dataset, method, noise, eta) -> Cell:
         known = list(dict.fromkeys(getattr(c, name) for c in found))
         if value not in known:
             expected = ", ".join(map(str, known))
-            raise ValueError(f"{name}={value!r}: for {given}, expected one of {expected}")
+            raise ValueError(f"{name}: expected one of {expected} for {given}, got {value!r}")
         found = [c for c in found if getattr(c, name) == value]
         given = str(value) if name == "dataset" else f"{given}, {value}"
     return found[0]
 
 
 def cells(tables=(1, 2)) -> list[dict]:
-    """The cells of some tables as rows of a DataFrame: the attributes of `Cell` and its setting."""
-    return [vars(c) | {"setting": c.setting} for c in CELLS if c.table in tables]
+    """The cells of some tables as rows of a DataFrame: the attributes of `Cell` and its column."""
+    return [vars(c) | {"column": c.column} for c in CELLS if c.table in tables]
