@@ -1,19 +1,23 @@
 """Broken copies of `alfs_utils.losses` must fail the checks of `test_losses`.
 
-Each mutant replaces one piece of the source; the piece must still be there, so a mutant cannot
+Each mutant replaces one piece of the source, which must be there exactly once, so a mutant cannot
 go stale unnoticed. ``python tests/test_losses_mutants.py`` prints which check kills which mutant.
 """
 
 # ruff: noqa: E501 (one mutant a line)
 
-import inspect
-import types
+import importlib
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 import test_losses as T
 import torch
 
-SOURCE = inspect.getsource(losses)
+from alfs_utils import losses
+
+SOURCES = {path.name: path.read_text() for path in Path(losses.__file__).parent.glob("*.py")}
 FEW = [
     case
     for case in T.CASES
@@ -22,10 +26,10 @@ FEW = [
 
 MUTANTS = {
     # formulas
-    "AGCE: wrong exponent": ("_power_gap(x, self.q,", "_power_gap(x, self.q + 1,"),
+    "AGCE: wrong exponent": ("power_gap(x, self.q,", "power_gap(x, self.q + 1,"),
     "AGCE: scale of u instead of 1 + a": ("self.q, math.log1p(a), extreme", "self.q, 0.0, extreme"),
     "AGCE: no case of its own for a = 0": ("        if a == 0:\n", "        if a < 0:\n"),
-    "AUL: wrong exponent": ("_power_gap(torch.log1p(ratio), self.p,", "_power_gap(torch.log1p(ratio), self.p - 1,"),
+    "AUL: wrong exponent": ("power_gap(torch.log1p(ratio), self.p,", "power_gap(torch.log1p(ratio), self.p - 1,"),
     "AUL: no care near a = 1": ("return self.a < 1.01", "return self.a == 1"),
     "AUL: a = 1 from the rounded 1 - u": (
         "return self._of_log_complement(prediction.log_complement())",
@@ -63,7 +67,8 @@ MUTANTS = {
     # compatibility
     "official GCE: other clamp": ("min=math.log(1e-7)", "min=math.log(1e-5)"),
     "official GCE: no clamp": ("            log_u = log_u.clamp(min=math.log(1e-7))", "            pass"),
-    "official RCE and SCE: no clamp": (".exp().clamp(min=1e-7)", ".exp()"),
+    "official RCE: no clamp": (".exp().clamp(min=1e-7)\n        return", ".exp()\n        return"),
+    "official SCE: no clamp": (".exp().clamp(min=1e-7)\n        reverse", ".exp()\n        reverse"),
     "official focal: not detached": ("            v = v.detach()\n", "            pass\n"),
     "official NLNL: no clamp": ("(1 - torch.exp(prediction.log_u)).clamp(min=1e-5)", "(1 - torch.exp(prediction.log_u))"),
     "official NLNL: divided by weights": ('mean_over_n=self.compat == "official"', "mean_over_n=False"),
@@ -82,10 +87,10 @@ MUTANTS = {
     "sum: reduction of the first only": ("for part in self._parts():", "for part in self._parts()[:1]:"),
     "sum: 0 times infinity": ("for c, loss in self.terms if c)", "for c, loss in self.terms)"),
     # l(u) and l'(u)
-    "slope of AGCE": ("return -_pow(a + u, q - 1)", "return -_pow(a + u, q)"),
-    "slope of AUL": ("return -_pow(a - u, p - 1)", "return _pow(a - u, p - 1)"),
-    "slope of AEL": ("return -_exp(-u / a) / a", "return -_exp(-u / a)"),
-    "slope of focal": ("return steep - _pow(1 - u, gamma) / u", "return -_pow(1 - u, gamma) / u"),
+    "slope of AGCE": ("return -power(a + u, q - 1)", "return -power(a + u, q)"),
+    "slope of AUL": ("return -power(a - u, p - 1)", "return power(a - u, p - 1)"),
+    "slope of AEL": ("return -exp(-u / a) / a", "return -exp(-u / a)"),
+    "slope of focal": ("return steep - power(1 - u, gamma) / u", "return -power(1 - u, gamma) / u"),
     "ends: 15 digits": ("prec=60", "prec=15"),
     "ends: 17 digits": ("prec=60", "prec=17"),
     # negative learning
@@ -128,12 +133,25 @@ def checks(L):
         yield f"finite {name}", lambda n=name: T.check_finite(L, n, cases=500)
 
 
+def broken(old, new):
+    """A copy of the package, imported as `mutant`, with one piece replaced."""
+    count = sum(text.count(old) for text in SOURCES.values())
+    assert count == 1, f"stale mutant: {old!r} is {count} times in the source"
+    for name in [name for name in sys.modules if name.split(".")[0] == "mutant"]:
+        del sys.modules[name]
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        package = Path(folder, "mutant")
+        package.mkdir()
+        for name, text in SOURCES.items():
+            text = text.replace(old, new).replace("alfs_utils.losses", "mutant")
+            (package / name).write_text(text)
+        patch.syspath_prepend(folder)
+        return importlib.import_module("mutant")
+
+
 def killer(old, new):
     """Name of the first check that fails on the mutant, or None."""
-    assert SOURCE.count(old) >= 1, f"stale mutant: {old!r} is not in the source"
-    module = types.ModuleType("mutant")
-    exec(compile(SOURCE.replace(old, new), "mutant.py", "exec"), vars(module))
-    for name, check in checks(module):
+    for name, check in checks(broken(old, new)):
         torch.manual_seed(0)
         try:
             check()
