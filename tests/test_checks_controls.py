@@ -1,0 +1,162 @@
+"""Every check's negative control can come out False: where nothing is refuted, it says so."""
+
+import inspect
+from decimal import Decimal
+from fractions import Fraction
+from importlib import import_module
+from pkgutil import iter_modules
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from alfs_utils.losses import MAELoss, NCELoss
+from alfs_utils.paper import checks
+from alfs_utils.paper.checks import Check, corollaries, ratio, tolerance
+
+ROOMS = [import_module(f"{checks.__name__}.{room.name}") for room in iter_modules(checks.__path__)]
+CHECKS = {
+    f"{room.__name__.split('.')[-1]}.{name}": function
+    for room in ROOMS
+    for name, function in inspect.getmembers(room, inspect.isfunction)
+    if function.__module__ == room.__name__ and function.__annotations__.get("return") is Check
+}
+
+
+def everything(*arguments):
+    return True
+
+
+def certified(loss, T):
+    return SimpleNamespace(asymmetric=True, witness=None, verdict="asymmetric")
+
+
+def refuted(loss, T):
+    return SimpleNamespace(asymmetric=False, witness=None, verdict="not asymmetric")
+
+
+def at_first_vertex(loss, w):
+    return SimpleNamespace(u=np.eye(len(w))[0])
+
+
+def always_asymmetric(alpha, first, beta, second):
+    total = np.ones_like(first)
+    if first.ndim == 3:
+        total[:, 0] = 0  # the vertex
+    return total
+
+
+def affine(u):
+    return 1 - u
+
+
+def some_concave(l, points, k):
+    return bool((np.diff(l, 2) <= 0).all() and l[0] > 3 * k)
+
+
+def no_cases(*arguments, **options):
+    return []
+
+
+# For each check, arguments and names of its module under which its control has nothing to refute.
+# Where a control has two parts, either is left without.
+SILENT = {
+    "asymmetric.complete_asymmetry_criterion": [{"tables": 0}],
+    "asymmetric.convex_and_complete": [{"threshold": lambda g: Fraction(100)}],
+    "asymmetric.one_inequality": [{"inequality": everything}, {"inequality": some_concave}],
+    "asymmetric.strict_asymmetry": [{"asymmetry_ratio": lambda loss: 100.0}],
+    "calibration.calibration_functions": [{"kinked": affine}, {"is_convex": lambda loss: False}],
+    "calibration.converse": [{"is_asymmetric": lambda loss, w: False}],
+    "calibration.monotonicity": [{"every_subset": everything, "second": lambda f: 3 * (1 - f)}],
+    "calibration.theorem_1": [{"gap_bound": lambda l, eta: 0 * eta}, {"kinked": affine}],
+    "corollaries.corollary_1": [{"threshold": lambda a, q: Decimal(1)}],
+    "corollaries.corollary_2": [{"threshold": lambda a, p: Decimal(1)}],
+    "corollaries.corollary_3": [
+        {"threshold": lambda a: Decimal(1)},
+        {"threshold": lambda a: 2 * corollaries.ael_threshold(a)},
+    ],
+    "corollaries.figure_2_gap": [
+        {"u_m": lambda f, a, rho, p=None: corollaries.minimiser_below(f, a / 1.005, rho, p)}
+    ],
+    "corollaries.hyper_parameters": [{"certify": certified}],
+    "corollaries.numeric_remarks": [{"certify": refuted}],
+    "corollaries.remark_growth": [{"ratio": lambda loss: loss.a}],
+    "corollaries.remarks_on_completeness": [{"certify": certified}],
+    "corollaries.sixteen_65ths": [{"meant": 4 / 9 / 1.005}],
+    "domination.assumption_1": [{"bound": lambda k: 2}],
+    "domination.average_rate": [{"dominant": lambda clean, given: np.ones(10, bool)}],
+    "domination.definition_1": [{"tables": 0}],
+    "excess_risk.excess_risk_convex": [{"printed": lambda l: 1e9}],
+    "excess_risk.excess_risk_multiclass": [{"losses": ()}],
+    "excess_risk.theorem_2": [{"printed": lambda l: 10**9}],
+    "ratio.definition_3_values": [
+        {"paper": lambda loss: (ratio.paper_ratio(loss) - 1e-3) / 1.005, "losses": [MAELoss()]}
+    ],
+    "ratio.equal_ratios": [
+        {"paper": lambda loss: (ratio.paper_ratio(loss) - 1e-3) / 1.005, "losses": [MAELoss()]},
+        {"infimum": lambda h, moves: 1},
+    ],
+    "ratio.equation_8": [
+        {"random_drops": lambda: [[0, 1, 4]]},  # r = 1/3, r_u = 1
+        {"upper": ratio.printed_moves},
+    ],
+    "ratio.k_class_ratio": [{"random_drops": no_cases}],
+    "ratio.landscape": [{"LOSSES": []}],
+    "ratio.remark_clean_level": [{"needed": Fraction(1)}],
+    "ratio.remark_complete": [{"random_drops": no_cases}],
+    "ratio.theorem_6": [{"random_drops": no_cases}],
+    "ratio.theorem_8": [{"random_drops": no_cases}],
+    "ratio.when_the_ratios_agree": [{"random_drops": no_cases}],
+    "symmetric.ghosh_quotation": [
+        {"_worlds": no_cases},
+        {"bound": everything},
+        {"domination": everything},
+    ],
+    "symmetric.ghosh_symmetric_noise": [{"_worlds": no_cases}],
+    "symmetric.nce_infimum": [{"MAELoss": NCELoss}],
+    "symmetric.nce_plus_alf": [{"minimise": lambda *arguments: np.array([0.5, 0.5, 0.0])}],
+    "symmetric.normalised_losses": [{"rounds": 0}],
+    "symmetric.theorem_3": [
+        {"EXACT_AND_BOUNDED": {"constant": lambda u: [0, 0, 0]}},
+        {"asymmetry": SimpleNamespace(is_asymmetric=everything)},
+        {"symmetric_tables": lambda k, count: (np.zeros((count, k + 2, k), int), 0)},
+    ],
+    "symmetric.theorem_5": [{"combine": always_asymmetric}],
+    "tolerance.any_noise_model": [{"assumption": everything}],
+    "tolerance.argmax_tolerance": [
+        {"asymmetry": SimpleNamespace(weighted_risk_minimiser=at_first_vertex)}
+    ],
+    "tolerance.assumption_2": [{"softmax": lambda p, k: tolerance.top_probability(p, k) / 2}],
+    "tolerance.assumption_2_cannot_be_dropped": [
+        {"risks": lambda l, eta, u: (0, u[1])},
+        {"risks": lambda l, eta, u: (u[1], 0)},
+    ],
+    "tolerance.data_distribution": [{"noisy": lambda T, p: p}],
+    "tolerance.theorem_4": [
+        {"asymmetric": everything, "worlds": 100},
+        {"asymmetric": lambda *arguments: False, "worlds": 100},
+    ],
+    "tolerance.theorem_4_limit": [{"RATIOS": [MAELoss()]}],
+    "tolerance.what_asymmetry_buys": [{"tune": lambda family, r: MAELoss(), "samples": 2}],
+    "weighting.convex_set_of_losses": [{"cases": 0}],
+    "weighting.gradient_identity": [
+        {"weight": lambda loss, eta, u: 1 + 0 * u, "seeds": 0},
+        {"three_class_slopes": lambda: (1, 1), "seeds": 0},
+    ],
+    "weighting.theorem_7": [{"largest_minimal_weight": lambda clean, best: 1.0, "classes": 1}],
+    "weighting.theorem_7_readings": [{"tables": 0}],
+}
+CASES = [(name, case) for name, cases in SILENT.items() for case in cases]
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_the_control_can_say_that_nothing_was_refuted(name, case, monkeypatch):
+    check = CHECKS[name]
+    arguments = {key: case[key] for key in case.keys() & inspect.signature(check).parameters}
+    for key in case.keys() - arguments:
+        monkeypatch.setattr(inspect.getmodule(check), key, case[key])
+    assert check(**arguments).control is False
+
+
+def test_no_check_is_left_out():
+    assert SILENT.keys() == CHECKS.keys()
