@@ -10,7 +10,9 @@ from functools import partial
 import torch
 from torch import nn
 
-__all__ = ["build", "features"]
+from alfs_utils._arguments import integer, option
+
+__all__ = ["NAMES", "build", "features"]
 
 
 def build(name: str, num_classes: int, seed: int) -> nn.Module:
@@ -50,11 +52,12 @@ def build(name: str, num_classes: int, seed: int) -> nn.Module:
 
     Raises
     ------
-    ValueError
-        If `name` is not a known network; the message lists those that are.
+    TypeError, ValueError
+        If `name` is not a known network (the message lists those that are), or a number is wrong.
     """
-    if name not in _BUILDERS:
-        raise ValueError(f"name must be one of {sorted(_BUILDERS)}, got {name!r}")
+    option("name", name, NAMES)
+    num_classes = integer("num_classes", num_classes, 1)
+    seed = integer("seed", seed, 0)
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
         torch.random.default_generator.manual_seed(seed)
         network = _BUILDERS[name](num_classes)

@@ -194,6 +194,6 @@ def test_it_maps_images_to_as_many_logits_as_classes(name):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    known = r"\['cifar_cnn', 'cifar_cnn_small', 'digits_cnn', 'mnist_cnn', 'resnet34', 'resnet50'\]"
-    with pytest.raises(ValueError, match=f"name must be one of {known}, got 'resnet'"):
+    known = "'digits_cnn', 'mnist_cnn', .*'resnet50'"
+    with pytest.raises(ValueError, match=f"^name: expected one of {known}, got 'resnet'"):
         models.build("resnet", 10, seed=0)

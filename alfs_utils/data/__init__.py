@@ -8,6 +8,7 @@ Files are looked for in one folder: the environment variable ALFS_DATA_DIR, or `
 working directory. Nothing is downloaded unless asked for.
 """
 
+from alfs_utils._arguments import option
 from alfs_utils.data import webvision
 from alfs_utils.data.dataset import DataSet, augment, draw_augmentation
 from alfs_utils.data.files import base_name, cifar, digits, find, folder, mnist
@@ -63,9 +64,7 @@ def load(name: str, download: bool = False) -> DataSet:
         If a file is missing, or is not what it should be; the message names the file, what was
         expected and the command that mends it.
     """
-    if name not in _LOADERS:
-        raise ValueError(f"name must be one of {sorted(_LOADERS)}, got {name!r}")
-    return _LOADERS[name](name, download)
+    return _LOADERS[option("name", name, NAMES)](name, download)
 
 
 def sources(name: str) -> tuple[str, ...]:

@@ -147,7 +147,7 @@ def draw_augmentation(
         return torch.cat([shift, mirrored], 1)
     turn = torch.rand(n, generator=generator, dtype=torch.float64) * 2 - 1
     height, width = dataset.train_images.shape[2:]
-    rotation = _rotation(turn * dataset.rotation, height, width)
+    rotation = rotation_coefficients(turn * dataset.rotation, height, width)
     return torch.cat([shift, mirrored, rotation], 1)
 
 
@@ -194,7 +194,7 @@ def _within(index, size):
     return (index >= 0) & (index < size)
 
 
-def _rotation(degrees, height, width):
+def rotation_coefficients(degrees, height, width):
     """Pillow's `Image.rotate` as coefficients: where does output pixel (column, row) come from?
 
     column' = c + a column + b row and row' = f + d column + e row, in 16.16 fixed point.

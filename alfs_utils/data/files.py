@@ -2,15 +2,22 @@
 
 import gzip
 import hashlib
+import io
+import math
 import os
 import zipfile
-import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from alfs_utils._files import check_regular, read_bytes
 from alfs_utils.data.dataset import DataSet
+
+# Bytes of the largest file of MNIST (unpacked) and array of CIFAR, and some more: what claims to be
+# larger is not unpacked.
+LARGEST = 160_000_000
 
 
 def folder() -> Path:
@@ -30,6 +37,42 @@ def find(name: str) -> str:
         if (folder() / f"{name}.npz").exists():
             return f"{name}-npz"
     return name
+
+
+def read_npz(path: Path, names: Iterable[str], largest: int) -> dict[str, np.ndarray]:
+    """The arrays of these names in an .npz file, without pickle.
+
+    ValueError for whatever is wrong with the file, among it an array of more than `largest` bytes,
+    which is not unpacked.
+    """
+    check_regular(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            there = [name.removesuffix(".npy") for name in archive.namelist()]
+            if missing := [name for name in names if name not in there]:
+                raise ValueError(f"no arrays {missing}, only {sorted(there)[:20]}")
+            return {name: _read_array(archive, name, largest) for name in names}
+    except Exception as error:  # what a damaged archive leads to has no common class
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _read_array(archive, name, largest):
+    size = archive.getinfo(f"{name}.npy").file_size
+    if size > largest:
+        raise ValueError(f"{name}: expected at most {largest} bytes, got {size}")
+    with archive.open(f"{name}.npy") as file:
+        header = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+            np.lib.format.read_magic(file), np.lib.format.read_array_header_2_0
+        )
+        shape, fortran, dtype = header(file)
+        left = size - file.tell()
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != left:
+            raise ValueError(f"{name}: expected {left} bytes of plain numbers, got {shape}")
+        content = np.empty(left, np.uint8)
+        # At the end the archive compares its checksum.
+        if file.readinto(content) != left or file.read(1):
+            raise ValueError(f"{name}: expected {left} bytes")
+    return content.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 
 def digits(name, download) -> DataSet:
@@ -55,7 +98,7 @@ def digits(name, download) -> DataSet:
 
 
 # md5 of the unpacked files.
-_MNIST = {
+MNIST_MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
@@ -68,7 +111,7 @@ def mnist(name, download) -> DataSet:
     if download:
         _torchvision_class("MNIST")(folder(), download=True)
     parts = []
-    for file, md5 in _MNIST.items():
+    for file, md5 in MNIST_MD5.items():
         path, content = _unpacked(raw / file, name)
         if hashlib.md5(content).hexdigest() != md5:
             raise ValueError(
@@ -97,12 +140,13 @@ def _unpacked(path, name):
     """`path` and its content, or `path`.gz and its content unpacked."""
     packed = path.with_name(path.name + ".gz")
     if path.exists():
-        return path, path.read_bytes()
+        return path, read_bytes(path)
     if not packed.exists():
         raise FileNotFoundError(f"{path}: not found, nor {packed.name}. {_mend(name)}")
     try:
-        return packed, gzip.decompress(packed.read_bytes())
-    except (EOFError, OSError, zlib.error) as error:
+        with gzip.open(io.BytesIO(read_bytes(packed))) as file:
+            return packed, file.read(LARGEST)
+    except Exception as error:  # what damage leads to has no common class
         raise ValueError(
             f"{packed}: expected a gzip file, found a damaged or truncated one ({error}). "
             f"{_mend(name, packed)}"
@@ -110,7 +154,7 @@ def _unpacked(path, name):
 
 
 # Normalisation and augmentation of the paper's code.
-_CIFAR = {
+CIFAR_RECIPES = {
     "cifar10": {
         "num_classes": 10,
         "mean": (0.49139968, 0.48215827, 0.44653124),
@@ -134,7 +178,9 @@ def cifar(name, download) -> DataSet:
     images, labels = zip(*read(name, download), strict=True)
     images = [torch.from_numpy(x).permute(0, 3, 1, 2).contiguous() for x in images]
     labels = [torch.from_numpy(np.asarray(y).astype(np.int64)) for y in labels]
-    return DataSet(name, images[0], labels[0], images[1], labels[1], **_CIFAR[base_name(name)])
+    return DataSet(
+        name, images[0], labels[0], images[1], labels[1], **CIFAR_RECIPES[base_name(name)]
+    )
 
 
 def _cifar_official(name, download):
@@ -164,26 +210,24 @@ def _cifar_arrays(name, download):
     if not path.exists():
         raise FileNotFoundError(f"{path}: not found. {_mend(base)}")
     try:
-        return _checked_arrays(path, _CIFAR[base]["num_classes"])
+        return _checked_arrays(path, CIFAR_RECIPES[base]["num_classes"])
     except ValueError as error:
         raise ValueError(f"{path}: {error} {_mend(base, path)}") from error
 
 
 def _checked_arrays(path, k):
+    keys = ("train_x", "train_y", "test_x", "test_y")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = [file[key] for key in ("train_x", "train_y", "test_x", "test_y")]
-    except _NOT_ARRAYS as error:
-        raise ValueError(
-            f"expected arrays train_x, train_y, test_x, test_y, found {error!r}."
-        ) from error
+        arrays = [*read_npz(path, keys, LARGEST).values()]
+    except ValueError as error:
+        raise ValueError(f"expected arrays {', '.join(keys)}, found {error}.") from error
     for key, x, y, n in (("train", *arrays[:2], 50_000), ("test", *arrays[2:], 10_000)):
         if x.shape != (n, 32, 32, 3) or x.dtype != np.uint8:
             raise ValueError(
                 f"{key}_x: expected uint8 of shape {(n, 32, 32, 3)}, got {x.dtype} of "
                 f"shape {x.shape}."
             )
-        if y.shape != (n,) or not np.issubdtype(y.dtype, np.integer):
+        if y.shape != (n,) or y.dtype.kind not in "iu":
             raise ValueError(f"{key}_y: expected {n} integers, got {y.dtype} of shape {y.shape}.")
         known = 0 <= y.min() and y.max() < k
         counts = np.bincount(y.astype(np.int64), minlength=k).tolist() if known else []
@@ -193,18 +237,6 @@ def _checked_arrays(path, k):
                 f"{y.min()} to {y.max()}, {counts[:5]}..."
             )
     return [arrays[:2], arrays[2:]]
-
-
-# What np.load and its archive raise; TypeError: a single array is no context manager.
-_NOT_ARRAYS = (
-    EOFError,
-    KeyError,
-    OSError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def _torchvision_class(name):

@@ -18,15 +18,15 @@ has another one.
 import hashlib
 import io
 import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
-from alfs_utils.data.files import folder
+from alfs_utils._arguments import option
+from alfs_utils._files import read_bytes
+from alfs_utils.data.files import folder, read_npz
 from alfs_utils.facts import CLASS_NAMES, NUM_CLASSES
 from alfs_utils.noise import NoisyLabels, count_matrix, transition_matrix
 
@@ -47,7 +47,7 @@ _URL = (
 
 
 @dataclass(frozen=True)
-class _Source:
+class Source:
     """A published file: its name, its hash, that of its arrays, and the label sets in it."""
 
     file: str
@@ -61,8 +61,8 @@ class _Source:
         return sorted([self.clean, *self.sets.values()])
 
 
-_SOURCES = {
-    "cifar10": _Source(
+SOURCES = {
+    "cifar10": Source(
         "CIFAR-10_human.pt",
         "873e69c39cb9b5e97fb6bae2d60bb59b38a5cbc31d2b868f7903dcb2b9dd2310",
         "bc5f006d7899fe4e675ee9725486d62b58616397793965174261b616453aad11",
@@ -74,14 +74,14 @@ _SOURCES = {
             "cifar10n-worst": "worse_label",
         },
     ),
-    "cifar100": _Source(
+    "cifar100": Source(
         "CIFAR-100_human.pt",
         "bd2d80409754d420292d622e15e25248ba21e37d27429efac49c8da723f44394",
         "06872140a9a2cc6255a7b877008e2587e14b06843363ca45148ffc7fcf0c4234",
         {"cifar100n": "noisy_label"},
     ),
 }
-DATASETS = {name: dataset for dataset, source in _SOURCES.items() for name in source.sets}
+DATASETS = {name: dataset for dataset, source in SOURCES.items() for name in source.sets}
 NAMES = tuple(DATASETS)
 
 
@@ -108,10 +108,8 @@ def load(name: str, clean=None) -> NoisyLabels:
     FileNotFoundError
         With the command that downloads the file, and its licence.
     """
-    if name not in DATASETS:
-        raise ValueError(f"name={name!r}: expected one of {', '.join(NAMES)}")
-    dataset = DATASETS[name]
-    source, k = _SOURCES[dataset], NUM_CLASSES[dataset]
+    dataset = DATASETS[option("name", name, NAMES)]
+    source, k = SOURCES[dataset], NUM_CLASSES[dataset]
     path, arrays = _read(source)
     _check_arrays(source, path, arrays, k)
     published = _digest(source, arrays) == source.arrays_sha256
@@ -133,7 +131,7 @@ def convert(dataset: str) -> Path:
     `dataset` is "cifar10" or "cifar100". The arrays keep their names (clean_label, aggre_label,
     ...), as (50000,) uint8; those of coarse labels are left out. Returns the path.
     """
-    source = _SOURCES[dataset]
+    source = SOURCES[option("dataset", dataset, SOURCES)]
     path = folder() / source.file
     arrays = _read_published(source, path)
     target = path.with_suffix(".npz")
@@ -153,12 +151,13 @@ def write_counts(folder: str | os.PathLike) -> list[Path]:
     counts = {n: count_matrix(h.clean, h.labels, len(h.T)) for n, h in pairs.items()}
     agreed = count_matrix(first.clean[same], first.labels[same], len(first.T))
     counts["cifar10n-random1-random2"] = agreed
+    Path(folder).mkdir(parents=True, exist_ok=True)
     return [_write(Path(folder), name, count) for name, count in counts.items()]
 
 
 def _write(folder, name, count):
     dataset = "cifar100" if len(count) == 100 else "cifar10"
-    source, names = _SOURCES[dataset], CLASS_NAMES[dataset]
+    source, names = SOURCES[dataset], CLASS_NAMES[dataset]
     rows = [
         f"# {name}: images of the row's class that were called what the column says",
         f"# counted from {source.file}, sha256 {source.sha256}",
@@ -189,18 +188,17 @@ def _read(source):
         path = path.with_suffix(".pt")
         return path, _read_published(source, path)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return path, {key: file[key] for key in file.files}
-    except (BadZipFile, EOFError, OSError, ValueError, zlib.error) as error:
+        return path, read_npz(path, source.arrays, 8 * SIZE + 1000)
+    except ValueError as error:
         raise ValueError(
-            f"{path}: expected an .npz file of labels, got {error!r}. Delete it. {_mend(source)}"
+            f"{path}: expected an .npz file of labels, got {error}. Delete it. {_mend(source)}"
         ) from error
 
 
 def _read_published(source, path):
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file. {_mend(source)}")
-    content = path.read_bytes()  # hashed and read from the same bytes
+    content = read_bytes(path)  # hashed and read from the same bytes
     found = hashlib.sha256(content).hexdigest()
     if found != source.sha256:
         raise ValueError(
@@ -217,7 +215,7 @@ def _check_arrays(source, path, arrays, k):
         raise ValueError(f"{path}: no arrays {missing}, only {sorted(arrays)}. {_mend(source)}")
     for key in source.arrays:
         labels = arrays[key]
-        if labels.shape != (SIZE,) or not np.issubdtype(labels.dtype, np.integer):
+        if labels.shape != (SIZE,) or labels.dtype.kind not in "iu":
             raise ValueError(
                 f"{path}: {key}: expected {SIZE} integers, got shape {labels.shape} of "
                 f"{labels.dtype}. {_mend(source)}"

@@ -355,7 +355,7 @@ class _Batches(torch.utils.data.Dataset):
             warnings.simplefilter("ignore")  # about metadata and odd palettes, by the thousand
             with Image.open(self.files[index]) as file:
                 image = file.convert("RGB")
-        train, test = _transforms(self.size)
+        train, test = transforms(self.size)
         if self.seed is None:
             return np.asarray(test(image))
         # torchvision draws from torch's global generator; it is put back as it was.
@@ -374,7 +374,7 @@ def _image_seed(seed, index):
 
 
 @cache
-def _transforms(size):
+def transforms(size):
     """The augmentation of training images, and what test images go through; on Pillow images."""
     from alfs_utils.data._torchvision import torchvision
 

@@ -7,27 +7,29 @@ import hashlib
 import io
 import os
 import warnings
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from alfs_utils._files import replacing, set_aside
-from alfs_utils.training.history import Progress
+from alfs_utils._files import read_bytes, replacing, set_aside
+from alfs_utils.training.history import check_curves, failed_epoch
 
-_PARTS = ("config", "progress", "tensors", "generators", "environment")
+
+def packed(state: dict[str, Any]) -> bytes:
+    """The content of a file that holds `state`."""
+    buffer = io.BytesIO()  # in memory: torch turns a full disk into errors of its own
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a state; a disk that refuses does not cost the run, but gives a warning."""
-    buffer = io.BytesIO()  # torch turns a full disk into errors of its own
-    torch.save(state, buffer)
-    content = buffer.getvalue()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, "part") as file:
-            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+            file.write(packed(state))
     except OSError as error:
         warnings.warn(f"{path}: no checkpoint written ({error})", RuntimeWarning, stacklevel=4)
 
@@ -39,29 +41,22 @@ def read_checkpoint(path: Path, like: dict[str, Any]) -> dict[str, Any] | None:
     ----------
     path : Path
     like : dict
-        The state of the run as it starts: the file must hold the same configuration, and tensors of
-        the same names, types and shapes.
+        The state of the run as it starts. The file must hold that of the same run: the same
+        configuration and data, and tensors of the same names, types and shapes.
     """
     try:
-        content = path.read_bytes()
+        return _checked(read_bytes(path), like)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        return _refused(path, error)
-    try:
-        return _checked(content, like)
     except Exception as error:  # torch.load has no common class for what can be wrong
-        return _refused(path, error)
-
-
-def _refused(path, error):
-    aside = set_aside(path)
-    warnings.warn(
-        f"{path}: this checkpoint cannot be used ({error}); renamed to {aside.name}, the run "
-        "starts again",
-        RuntimeWarning,
-        stacklevel=5,
-    )
+        aside = set_aside(path)
+        warnings.warn(
+            f"{path}: this checkpoint cannot be used ({error}); renamed to {aside.name}, the run "
+            "starts again",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        return None
 
 
 def _checked(content, like):
@@ -69,42 +64,63 @@ def _checked(content, like):
     if digest != hashlib.sha256(body).hexdigest().encode():
         raise ValueError("its checksum is wrong: it is damaged, or an older version wrote it")
     state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    if missing := {*_PARTS} - state.keys():
-        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    if state["config"] != like["config"]:
-        raise ValueError("it belongs to another configuration")
-    names = {f.name for f in fields(Progress)}
-    if state["progress"].keys() != names:
-        raise ValueError(f"its counters: expected {sorted(names)}")
-    _check_shapes(state["tensors"], like["tensors"], "tensors")
+    _check_shapes(state, like, "state")
+    for name, part in _identity(like).items():
+        if _identity(state)[name] != part:
+            raise ValueError(f"{name}: it belongs to another run")
+    for generator in state["generators"]:
+        torch.Generator().set_state(generator)
+    _check_progress(state["progress"], state["config"]["epochs"], state["steps"])
     return state
 
 
+def _identity(state):
+    """What stays the same as long as a run trains."""
+    groups = state["tensors"]["optimizer"]["param_groups"]
+    groups = [{k: v for k, v in group.items() if k != "lr"} for group in groups]
+    fixed = ("config", "data_sha256", "labels_sha256", "steps")
+    return {name: state[name] for name in fixed} | {"optimizer": groups}
+
+
+def _check_progress(progress, epochs, steps):
+    failed = failed_epoch(progress["status"])
+    done = progress["epoch"] - (failed is not None)
+    if failed not in (None, progress["epoch"]):
+        raise ValueError(f"status: got {progress['status']!r} in epoch {progress['epoch']}")
+    if not (0 <= done <= epochs and 0 <= progress["step"] <= steps):
+        raise ValueError(f"it is at step {progress['step']} of epoch {progress['epoch']}")
+    if not (progress["seconds"] >= 0 and progress["cpu_seconds"] >= 0):
+        raise ValueError(f"seconds: got {progress['seconds']}, {progress['cpu_seconds']}")
+    check_curves(progress, done)
+
+
 def _check_shapes(found, expected, where):
-    """Whether `found` has the names, types and shapes of `expected`, all the way down."""
+    """Whether `found` is built as `expected`: names, types and shapes, all the way down."""
+    if type(found) is not type(expected):
+        raise ValueError(f"{where}: expected {type(expected).__name__}, got {found!r:.100}")
     if isinstance(expected, dict):
         if found.keys() != expected.keys():
-            raise ValueError(f"{where}: it has other layers than the network or its optimizer")
+            raise ValueError(f"{where}: expected {[*expected]}, got {[*found]}")
         for name, value in expected.items():
             _check_shapes(found[name], value, f"{where}, {name}")
     elif isinstance(expected, torch.Tensor):
         if found.shape != expected.shape or found.dtype != expected.dtype:
             raise ValueError(f"{where}: expected {tuple(expected.shape)}, {expected.dtype}")
-    elif isinstance(expected, list | tuple):
+    elif isinstance(expected, tuple):
         if len(found) != len(expected):
             raise ValueError(f"{where}: expected {len(expected)} entries, got {len(found)}")
         for number, value in enumerate(expected):
             _check_shapes(found[number], value, f"{where}, {number}")
-    elif type(found) is not type(expected):
-        raise ValueError(f"{where}: expected {type(expected).__name__}, got {found!r}")
 
 
 def write_weights(path: str | os.PathLike, network: torch.nn.Module) -> None:
     """Write the `state_dict` of a network, whole or not at all; makes its folder."""
     path = Path(path)
+    buffer = io.BytesIO()
+    torch.save(network.state_dict(), buffer)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, "part") as file:
-        torch.save(network.state_dict(), file)
+        file.write(buffer.getbuffer())
 
 
 def check_writable(name: str, path: str | os.PathLike) -> None:

@@ -1,7 +1,11 @@
 """How far a run is, and what it leaves behind."""
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -112,3 +116,35 @@ class History:
             return math.nan
         chosen = np.argmax(self.half_agreement, axis=0)
         return float(np.mean([self.half_accuracy[chosen[h]][1 - h] for h in (0, 1)]))
+
+
+def failed_epoch(status: str) -> int | None:
+    """The epoch whose loss was not finite, or None for "finished"; ValueError for other texts."""
+    if status == "finished":
+        return None
+    found = re.fullmatch("the training loss of epoch ([0-9]{1,9}) is (nan|-?inf)", status)
+    if not found:
+        raise ValueError(f"status: expected 'finished', or which loss was nan, got {status!r}")
+    return int(found[1])
+
+
+def check_curves(curves: Mapping[str, Any], epochs: int) -> None:
+    """ValueError unless each of `CURVES` has a possible entry for each of so many epochs."""
+    for name in CURVES:
+        values = curves[name]
+        if not isinstance(values, list) or len(values) != epochs:
+            if name != "memorised" or values != []:  # there may be no wrong labels
+                raise ValueError(f"{name}: expected a list of {epochs} epochs, got {values!r:.60}")
+        if name.startswith("half"):
+            if not all(isinstance(pair, list) and len(pair) == 2 for pair in values):
+                raise ValueError(f"{name}: expected two numbers for each epoch")
+            values = list(chain.from_iterable(values))
+        if not {float, int}.issuperset(map(type, values)) or not np.isfinite(values).all():
+            raise ValueError(f"{name}: expected finite numbers")
+        if values and name != "train_loss" and not 0 <= min(values) <= max(values) <= 100:
+            raise ValueError(f"{name}: expected percentages, got {min(values)} to {max(values)}")
+    if epochs:
+        # All data sets have an even number of test images; records round to 9 digits.
+        apart = np.mean(curves["half_accuracy"], axis=1) - curves["test_accuracy"]
+        if abs(apart).max() > 1e-6:
+            raise ValueError("half_accuracy: expected halves whose mean is test_accuracy")

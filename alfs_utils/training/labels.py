@@ -78,12 +78,12 @@ class _Human(_Fixed):
         self.name = name
 
     def check(self, config):
-        super().check(config)
         if human.DATASETS[self.name] != base_name(config.dataset):
             raise ValueError(
                 f"dataset: expected {human.DATASETS[self.name]!r} for noise={self.name!r}, "
                 f"got {config.dataset!r}"
             )
+        super().check(config)
 
     def draw(self, config, labels, all_labels):
         given = human.load(self.name, all_labels)
@@ -95,11 +95,11 @@ class _AsTheyCome(_Fixed):
     """The labels of a data set that has no others."""
 
     def check(self, config):
-        super().check(config)
         if config.dataset not in _UNLABELLED:
             raise ValueError(
                 f"noise: expected another kind than 'none' for {config.dataset!r}, got 'none'"
             )
+        super().check(config)
 
     def draw(self, config, labels, _):
         return noise.corrupt(labels, np.eye(int(labels.max()) + 1), config.noise_seed)

@@ -309,35 +309,37 @@ class Run:
         """Write all that changes in a run."""
         if self.rank == 0:  # all processes have the same state
             self._charge()
-            write_checkpoint(path, self._state())
+            write_checkpoint(path, self.state())
 
     def resume(self, path):
         """Go on from a checkpoint, if there is one that can be used."""
-        state = None if self.rank else read_checkpoint(path, self._state())
+        state = None if self.rank else read_checkpoint(path, self.state())
         if self.processes > 1:
             states = [state]
             distributed.broadcast_object_list(states, 0)
             state = states[0]
         if state is None:
             return
-        for name, value in state["tensors"].items():
-            part = getattr(self, name)
-            if name == "totals":
-                part.copy_(value)
-            else:
-                part.load_state_dict(value)
+        totals = state["tensors"].pop("totals")
+        self.totals.copy_(totals)
+        for name, part in state["tensors"].items():
+            getattr(self, name).load_state_dict(part)
         self.progress = Progress(**state["progress"])
         if not self.environment.rounds_as(state["environment"]):
             self.progress.mixed = True
-        self.generators = tuple(state["generators"])
-        self.order.set_state(self.generators[0])
-        self.augmentation.set_state(self.generators[1])
+        self.generators = state["generators"]
+        for generator, value in zip((self.order, self.augmentation), self.generators, strict=True):
+            generator.set_state(value)
 
-    def _state(self):
+    def state(self):
+        """All that is in a checkpoint; the tensors are those of the run, no copies."""
         parts = ("network", "optimizer", "scaler", "criterion")
-        tensors = {name: getattr(self, name).state_dict() for name in parts}
+        tensors = {name: dict(getattr(self, name).state_dict()) for name in parts}
         return {
             "config": asdict(self.config),
+            "data_sha256": self.data_sha256,
+            "labels_sha256": self.labels_sha256,
+            "steps": len(self._places(len(self.given), self.config.batch_size)),
             "progress": asdict(self.progress),
             "tensors": tensors | {"totals": self.totals},
             "generators": self.generators,
@@ -408,13 +410,13 @@ def _check_last_batch(batch_size, n, network, processes):
     smallest = ((n - 1) % batch_size + 1) // processes
     if smallest < 1:
         raise ValueError(
-            f"batch_size must leave an image for each of {processes} processes in the last batch, "
-            f"got {batch_size} for {n} images"
+            f"batch_size: expected one that leaves an image for each of {processes} processes in "
+            f"the last batch, got {batch_size} for {n} images"
         )
     if smallest == 1 and any(isinstance(module, nn.BatchNorm1d) for module in network.modules()):
         raise ValueError(
-            "batch_size must leave more than one image in the last batch, batch norm needs two: "
-            f"got {batch_size} for {n} images"
+            "batch_size: expected one that leaves two or more images, as batch norm needs, in the "
+            f"last batch, got {batch_size} for {n} images"
         )
 
 
