@@ -20,12 +20,13 @@ def real(
     return float(value)
 
 
-def integer(name: str, value: Any, least: int) -> int:
+def integer(name: str, value: Any, least: int | None = None) -> int:
     """`value` as an int; TypeError if it is none, ValueError if it is below `least`."""
+    legal = "an int" if least is None else f"an int of at least {least}"
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name}: expected an int of at least {least}, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name}: expected an int of at least {least}, got {value!r}")
+        raise TypeError(f"{name}: expected {legal}, got {value!r}")
+    if least is not None and value < least:
+        raise ValueError(f"{name}: expected {legal}, got {value!r}")
     return int(value)
 
 

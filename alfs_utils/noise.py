@@ -145,7 +145,7 @@ def asymmetric(dataset: str, eta: float, convention: str = "blocks") -> np.ndarr
         ring = np.argsort(group, kind="stable").reshape(20, 5)
         return _flip(ring, np.roll(ring, -1, axis=1), k, eta)
     if convention != "blocks":
-        raise ValueError(f"convention: {convention!r} needs dataset 'cifar100', got {dataset!r}")
+        raise ValueError(f"convention: expected 'blocks' for {dataset}, got {convention!r}")
     return _flip(list(_FLIPS[dataset]), list(_FLIPS[dataset].values()), k, eta)
 
 
@@ -288,11 +288,13 @@ class NoisyLabels:
             with np.load(data, allow_pickle=False) as file:
                 noisy = cls(file["labels"], file["clean"], file["T"], **card["made"])
         except _UNREADABLE as error:
-            raise ValueError(f"{path}: cannot be read with its card: {error!r}") from error
+            raise ValueError(
+                f"path: expected labels with their card, got {error!r} in {path}"
+            ) from error
         for name, found in noisy._facts().items():
             if name not in said or said[name] != found:
-                card_says = f"but {card_path.name} says {said.get(name)!r}"
-                raise ValueError(f"{path}: {name} is {found!r}, {card_says}")
+                expected = f"{name} {said.get(name)!r}, as {card_path.name} says"
+                raise ValueError(f"path: expected {expected}, got {found!r} in {path}")
         return noisy
 
     def _facts(self):

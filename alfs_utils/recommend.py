@@ -155,7 +155,7 @@ def recommend(noisy=None, clean=None, *, counts=None, T=None, level=0.95) -> Rec
     given = [name for name, x in (("labels", noisy), ("counts", counts), ("T", T)) if x is not None]
     if len(given) != 1 or (noisy is None) != (clean is None):
         raise TypeError(
-            "recommend: expected noisy and clean labels, or counts, or T, "
+            "noisy, counts, T: expected one of them, noisy with clean, "
             f"got {', '.join(given) or 'none'}{' without clean' if noisy is not None else ''}"
         )
     if T is not None:

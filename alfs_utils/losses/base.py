@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alfs_utils._arguments import option, real
+from alfs_utils._arguments import integer, option, real
 from alfs_utils.losses.core import REDUCTIONS, apply, check_call, dtypes
 from alfs_utils.losses.numerics import like, log, on_probability
 
@@ -42,10 +42,8 @@ class Loss(nn.Module):
                 raise TypeError(f"weight: expected a floating-point tensor, got {weight.dtype}")
             if weight.dim() != 1:
                 raise ValueError(f"weight: expected shape (C,), got {tuple(weight.shape)}")
-        if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
-            raise TypeError(f"ignore_index={ignore_index!r}: expected an int")
         self.register_buffer("weight", weight)
-        self.ignore_index = ignore_index
+        self.ignore_index = integer("ignore_index", ignore_index)
         self.reduction = reduction
 
     @property
@@ -99,7 +97,7 @@ class Loss(nn.Module):
 
     def _require_pointwise(self):
         if not self._is_pointwise():
-            raise TypeError(f"{self!r} is not a function of the target's probability alone")
+            raise TypeError(f"loss: expected a function of one probability, got {self!r}")
 
     def _terms(self):
         return ((1.0, self),)
@@ -212,10 +210,10 @@ class LossSum(Composite):
             factor = real("coefficient", factor, "a finite number >= 0", lambda c: c >= 0)
             flat += [(factor * c, part) for c, part in as_loss(loss)._terms()]
         if not flat:
-            raise ValueError("terms: expected at least one (coefficient, loss)")
+            raise ValueError("terms: expected at least one (coefficient, loss), got none")
         for _, loss in flat:
             if getattr(loss, "label_smoothing", 0):
-                raise ValueError(f"{loss!r}: expected label_smoothing=0 in a sum")
+                raise ValueError(f"label_smoothing: expected 0 in a sum, got {loss!r}")
         self.coefficients = tuple(c for c, _ in flat)
         self.losses = nn.ModuleList(loss for _, loss in flat)
         first = self.losses[0]
@@ -267,7 +265,7 @@ def as_loss(loss):
     if isinstance(loss, Loss):
         return loss
     if not isinstance(loss, nn.CrossEntropyLoss):
-        raise TypeError(f"expected a loss of this module or nn.CrossEntropyLoss, got {loss!r}")
+        raise TypeError(f"loss: expected a Loss or nn.CrossEntropyLoss, got {loss!r}")
     return CELoss(
         loss.weight, loss.ignore_index, loss.reduction, label_smoothing=loss.label_smoothing
     )
@@ -277,10 +275,10 @@ def _check_agreement(first, other):
     for name in ("ignore_index", "reduction"):
         a, b = getattr(first, name), getattr(other, name)
         if a != b:
-            raise ValueError(f"{name}: terms of a sum must agree, got {a!r} and {b!r}")
+            raise ValueError(f"{name}: expected the same in all terms, got {a!r} and {b!r}")
     a, b = first.weight, other.weight
     if (a is None) != (b is None) or (a is not None and not torch.equal(a.to(b), b)):
-        raise ValueError(f"weight: terms of a sum must agree, got {a} and {b}")
+        raise ValueError(f"weight: expected the same in all terms, got {a} and {b}")
 
 
 class CELoss(PointwiseLoss, nn.CrossEntropyLoss):

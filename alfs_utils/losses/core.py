@@ -29,12 +29,13 @@ def check_call(input, target, weight, ignore_index):
     if target.shape == input.shape:
         if not target.is_floating_point():
             raise TypeError(
-                f"target: the shape of input, {shape}, means class probabilities, which must be "
-                f"floating-point; got {target.dtype}"
+                f"target: expected floating-point class probabilities in the shape of input, "
+                f"{shape}, got {target.dtype}"
             )
         if ignore_index >= 0:
             raise ValueError(
-                f"ignore_index={ignore_index}: class-probability targets have no index to ignore"
+                "ignore_index: expected a negative number, as class probabilities have no index "
+                f"to ignore, got {ignore_index}"
             )
         return True
     expected = shape[:1] + shape[2:] if len(shape) > 1 else ()

@@ -2,7 +2,7 @@
 
 import torch
 
-from alfs_utils._arguments import option
+from alfs_utils._arguments import integer, option
 from alfs_utils.losses.base import Loss
 from alfs_utils.losses.core import COMPATS, REDUCTIONS, Prediction, apply
 
@@ -10,9 +10,9 @@ from alfs_utils.losses.core import COMPATS, REDUCTIONS, Prediction, apply
 def _negative(prediction, compat):
     """-ln(1 - u_k) for the target k of `prediction`."""
     if prediction.target is None:
-        raise TypeError("target: negative learning needs class indices, not class probabilities")
+        raise TypeError("target: expected class indices to learn from, got class probabilities")
     if prediction.log_probs.shape[1] < 2:
-        raise ValueError("input: negative learning needs at least 2 classes")
+        raise ValueError("input: expected at least 2 classes to learn from, got 1")
     if compat == "official":
         return -torch.log((1 - torch.exp(prediction.log_u)).clamp(min=1e-5))
     return -prediction.log_complement()
@@ -89,13 +89,9 @@ class NLNLLoss(Loss):
 
     def __init__(self, seed=0, *, compat="formula", **options):
         super().__init__(**options)
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise TypeError(f"seed={seed!r}: expected an int >= 0")
-        if seed < 0:
-            raise ValueError(f"seed={seed!r}: expected an int >= 0")
-        self.seed = seed
+        self.seed = integer("seed", seed, 0)
         self.compat = option("compat", compat, COMPATS)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(self.seed)
 
     def forward(self, input, target):
         return apply(

@@ -22,7 +22,7 @@ class Normalized(Composite):
         super().__init__()
         loss = as_loss(loss)
         if not loss._is_pointwise():
-            raise TypeError(f"loss={loss!r}: expected a function of the target's probability")
+            raise TypeError(f"loss: expected a function of one probability, got {loss!r}")
         self.loss = loss
 
     def _parts(self):

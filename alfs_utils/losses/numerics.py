@@ -17,7 +17,9 @@ def in_float32_range(loss, *powers):
     """Reject parameters whose loss or slope no float32 can hold; powers are (base, exponent)."""
     for base, exponent in powers:
         if base > 0 and exponent * math.log(base) > math.log(1e38):
-            raise ValueError(f"{loss!r}: the loss or its slope reaches {base:g}**{exponent:g}")
+            reached = f"{base:g}**{exponent:g} in {loss!r}"
+            names = ", ".join(loss._arguments)
+            raise ValueError(f"{names}: expected a loss and a slope below 1e38, got {reached}")
 
 
 def power_gap(x, q, log_scale, extreme, sign=1.0):
@@ -76,8 +78,9 @@ def on_probability(u, function, exact):
     if hasattr(u, "__array__"):
         kind = u.dtype if u.dtype.kind == "f" else "float64"
         x = torch.as_tensor(u.astype("float64"))
-        if not bool(((x >= 0) & (x <= 1)).all()):
-            raise ValueError("u: expected probabilities in [0, 1]")
+        legal = (x >= 0) & (x <= 1)
+        if not bool(legal.all()):
+            raise ValueError(f"u: expected probabilities in [0, 1], got {x[~legal][0].item()}")
         return on_probability(x, function, exact).numpy().astype(kind)[()]
     u = real("u", u, "a probability in [0, 1]", lambda u: 0 <= u <= 1)
     if u in (0.0, 1.0):

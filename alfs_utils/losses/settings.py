@@ -191,11 +191,12 @@ def setting(name: str, dataset: str, source: str = "tables") -> Setting:
         option(argument, value, known[argument])
     if source == "tables" and name not in ROWS[dataset]:
         raise ValueError(
-            f"name={name!r}: Tables 1 to 3 have no such row for {dataset}, "
-            f"only {', '.join(ROWS[dataset])}"
+            f"name: expected a row of Tables 1 to 3 for {dataset}, one of "
+            f"{', '.join(ROWS[dataset])}, got {name!r}"
         )
     if source == "repository" and dataset not in _REPOSITORY[name]:
-        raise ValueError(f"dataset={dataset!r}: the authors' repository has no configuration")
+        known = ", ".join(_REPOSITORY[name])
+        raise ValueError(f"dataset: expected one of the authors' code, {known}, got {dataset!r}")
     if source == "tables" and (name, dataset) in _TABLES:
         return _TABLES[name, dataset]
     return Setting(_REPOSITORY[name][dataset], "repository", _CONFIGURATION)

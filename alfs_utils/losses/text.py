@@ -18,14 +18,14 @@ def loss_from_string(text):
         For anything else, naming it (and the known losses, for an unknown name).
     """
     if not isinstance(text, str):
-        raise TypeError(f"text={text!r}: expected a string")
+        raise TypeError(f"text: expected a string, got {text!r}")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
-        raise ValueError(f"text={text!r}: {error.msg}") from None
+        raise ValueError(f"text: expected a loss, got {text!r}: {error.msg}") from None
     loss = _build(tree, text)
     if not isinstance(loss, Loss):
-        raise ValueError(f"text={text!r}: expected a loss")
+        raise ValueError(f"text: expected a loss, got {text!r}")
     return loss
 
 
@@ -39,13 +39,14 @@ def _build(node, text):
                 return left * right
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             if name not in LOSSES:
-                raise ValueError(f"text: unknown loss {name!r}; known: {', '.join(LOSSES)}")
+                raise ValueError(f"text: expected a loss of {', '.join(LOSSES)}, got {name!r}")
             options = {keyword.arg: _build(keyword.value, text) for keyword in keywords}
             return LOSSES[name](*(_build(arg, text) for arg in args), **options)
     try:
         return ast.literal_eval(node)
     except ValueError:
-        raise ValueError(f"text={text!r}: cannot read {ast.unparse(node)!r}") from None
+        wrong = f"{ast.unparse(node)!r} in {text!r}"
+        raise ValueError(f"text: expected a loss or a literal, got {wrong}") from None
 
 
 LOSSES = {
