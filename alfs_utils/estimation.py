@@ -14,14 +14,14 @@ of p / (1 - p). For the clean level, the smallest of many ratios:
   lower end of the one ratio that *is* the smallest is too high.
 - high is the smallest upper end, each at a tail divided by the number of ratios (Bonferroni), since
   any one of them can be too low.
-
-Needs SciPy.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
+from alfs_utils._arguments import real
 from alfs_utils.noise import count_matrix
 
 __all__ = [
@@ -78,10 +78,7 @@ def class_clean_level_intervals(counts, level: float = 0.95) -> Interval:
     counts, tail = _counts(counts), _tail(level)
     rivals = len(counts) - 1
     low, high = _ratios(counts, tail, tail / rivals)
-    own, rival = np.diag(counts), (counts - np.diag(np.diag(counts))).max(axis=1)
-    estimate = np.where(own + rival > 0, np.inf, np.nan)
-    np.divide(own, rival, out=estimate, where=rival > 0)
-    return Interval(low.min(axis=1), estimate, high.min(axis=1))
+    return Interval(low.min(axis=1), _estimates(counts), high.min(axis=1))
 
 
 def clean_level_interval(counts, level: float = 0.95) -> Interval:
@@ -95,8 +92,14 @@ def clean_level_interval(counts, level: float = 0.95) -> Interval:
     counts, tail = _counts(counts), _tail(level)
     k = len(counts)
     low, high = _ratios(counts, tail, tail / (k * (k - 1)))
-    estimate = class_clean_level_intervals(counts, level).estimate.min()  # NaN stays NaN
+    estimate = _estimates(counts).min()  # NaN stays NaN
     return Interval(float(low.min()), float(estimate), float(high.min()))
+
+
+def _estimates(counts):
+    own, rival = np.diag(counts), (counts - np.diag(np.diag(counts))).max(axis=1)
+    estimate = np.where(own + rival > 0, np.inf, np.nan)
+    return np.divide(own, rival, out=estimate, where=rival > 0)
 
 
 def _ratios(counts, low_tail, high_tail):
@@ -114,11 +117,48 @@ def _odds(p):
 
 
 def _lower(successes, trials, tail):
-    """Clopper-Pearson's lower end: the p with P(X >= successes) = tail, 0 for no successes."""
-    from scipy.stats import beta
+    """Clopper-Pearson's lower end: the p with P(X >= successes) = tail, 0 for no successes.
 
-    with np.errstate(invalid="ignore"):
-        return np.where(successes > 0, beta.ppf(tail, successes, trials - successes + 1), 0.0)
+    log P(X >= s) is concave in log p, with slope s P(X = s) / P(X >= s), so that Newton's steps
+    after the first approach the solution from below.
+    """
+    p, seen = np.zeros(successes.shape), successes > 0
+    if not seen.any():
+        return p
+    s, n = successes[seen], trials[seen]
+    known = math.log(tail) - _stirling(n) + _stirling(s) + _stirling(n - s)
+    x = s / (n + 1)
+    for _ in range(50):
+        total = _tail_over_first(s, n, x)
+        misses = (n - s) * np.log1p((s - n * x) / np.maximum(n - s, 1))
+        step = (known - s * np.log(n * x / s) - misses - np.log(total)) * total / s
+        x = x * np.exp(step)
+        if (np.abs(step) < 1e-10).all():
+            break
+    p[seen] = x
+    return p
+
+
+def _tail_over_first(s, n, x):
+    """P(X >= s) / P(X = s) for X ~ B(n, x), a sum of terms that fall, as s is above the mean."""
+    term, total, j, n = np.ones((len(s), 1)), np.ones(len(s)), s[:, None], n[:, None]
+    odds = (x / (1 - x))[:, None]
+    size = min(32 + 4 * math.isqrt(n.max()), 32 + 10**6 // len(s))  # some megabytes at a time
+    while (term[:, 0] > 1e-17 * total).any():
+        steps = j + np.arange(size)
+        terms = term * np.cumprod(odds * np.maximum(n - steps, 0) / (steps + 1), axis=1)
+        term, total, j = terms[:, -1:], total + terms.sum(axis=1), j + size
+    return total
+
+
+_FEW = np.array([math.lgamma(m + 1) - m * math.log(m or 1) + m for m in range(16)])
+
+
+def _stirling(m):
+    """log(m! / (m / e)^m): what is left where the large parts of a binomial coefficient cancel."""
+    x = np.maximum(m, 16.0)
+    series = (1 / 12 - (1 / 360 - (1 / 1260 - 1 / 1680 / x**2) / x**2) / x**2) / x
+    return np.where(m < 16, _FEW[np.minimum(m, 15)], np.log(2 * np.pi * x) / 2 + series)
 
 
 def _counts(counts):
@@ -130,10 +170,8 @@ def _counts(counts):
     if counts.min() < 0:
         i, j = np.argwhere(counts < 0)[0]
         raise ValueError(f"counts: expected numbers >= 0, got {counts[i, j]} at [{i}, {j}]")
-    return counts
+    return counts.astype(np.int64)
 
 
 def _tail(level):
-    if not 0 < level < 1:
-        raise ValueError(f"level: expected a number in (0, 1), got {level!r}")
-    return (1 - level) / 2
+    return (1 - real("level", level, "a number in (0, 1)", lambda level: 0 < level < 1)) / 2

@@ -2,12 +2,13 @@
 
 import doctest
 import math
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
 
 from alfs_utils import estimation, noise
 from alfs_utils.estimation import (
@@ -43,6 +44,29 @@ def odds(p):
 
 def test_examples():
     assert doctest.testmod(estimation).failed == 0
+
+
+@pytest.mark.parametrize("tail", [0.4999999, 0.25, 0.025, 1e-6, 1e-20])
+def test_the_beta_quantile_is_scipys(tail):
+    sizes = [*range(31), *np.geomspace(31, 1e6, 25).astype(int)]
+    pairs = [
+        (s, n)
+        for n in sizes
+        for part in np.geomspace(1, n + 1, 20).astype(int) - 1
+        for s in {part, n - part, n // 2}
+    ]
+    successes, trials = np.array(pairs).T
+    expected = beta.ppf(tail, np.maximum(successes, 1), trials - successes + 1)
+    expected[successes == 0] = 0
+    found = estimation._lower(successes, trials, tail)
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=0)
+
+
+def test_100_classes_take_less_than_a_second():
+    counts = np.random.default_rng(0).integers(0, 500, (100, 100))
+    start = time.process_time()
+    clean_level_interval(counts)
+    assert time.process_time() - start < 1
 
 
 @PROPERTY
