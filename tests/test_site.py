@@ -2,19 +2,28 @@
 
 import functools
 import http.server
+import importlib
+import inspect
+import pkgutil
 import re
 import shutil
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pytest
+import sympy
+import torch
 import yaml
 from conftest import ROOT, require
+from sympy.parsing import sympy_parser
 
-from alfs_utils import records
+import alfs_utils
+from alfs_utils import losses, records
 
 HTML = ROOT / "_build" / "html"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -75,6 +84,147 @@ def test_tables_of_runs_link_to_the_whole_ledger(site, chapter):
     assert list(table["id"]) == list(ledger["id"])
     assert np.allclose(table["last"], ledger["last"].astype(float), rtol=0, atol=1e-6)
     assert {"loss", "dataset", "noise", "eta", "best", "noisy_validation"} <= set(table)
+
+
+# --- the API reference ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def entries(site):
+    """Every entry of the API reference: its full name, and its page."""
+    pages = [site / f"{name}.html" for name in names() if name.startswith("book/api/")]
+    return {
+        entry: page for page in pages for entry in re.findall(r'id="(alfs_.*?)"', page.read_text())
+    }
+
+
+def test_every_public_name_has_an_entry(entries):
+    rooms = [m.name for m in pkgutil.walk_packages(alfs_utils.__path__, "alfs_utils.")]
+    rooms = [room for room in rooms if "._" not in room]
+    public = {
+        f"{room}.{name}"
+        for room in map(importlib.import_module, rooms)
+        for name in getattr(room, "__all__", ())
+    }
+    assert len(public) > 100
+    assert sorted(public - set(entries)) == []
+
+
+def test_every_entry_is_of_a_thing_that_exists(entries):
+    for entry in entries:
+        pkgutil.resolve_name(entry)
+
+
+def test_links_within_the_site_lead_somewhere(site):
+    @functools.cache
+    def anchors(page):
+        return set(re.findall(r'id="([^"]+)"', page.read_text()))
+
+    lost = [
+        (name, link)
+        for name in names()
+        for link in re.findall(r'href="([^":]*\.html#[^"]+)"', (site / f"{name}.html").read_text())
+        for page, anchor in [link.split("#")]
+        if unquote(anchor) not in anchors((site / name).parent.joinpath(page).resolve())
+    ]
+    assert lost == []
+
+
+@pytest.mark.parametrize(
+    ("page", "code", "entry"),
+    [
+        ("notebooks/01-label-noise", "corrupt", "noise.corrupt"),
+        ("notebooks/02-asymmetric-losses", "certify", "asymmetry.certify"),
+        ("notebooks/02-asymmetric-losses", "admissible(family, T)", "asymmetry.admissible"),
+        ("book/losses", "noise.clean_level", "noise.clean_level"),
+        ("book/api/recommend", "certify", "asymmetry.certify"),
+    ],
+)
+def test_inline_code_links_to_the_entry_that_it_names(site, page, code, entry):
+    room = entry.split(".")[0]
+    links = re.findall(
+        r'<a [^>]*href="([^"]*)"[^>]*>(<code.*?</code>)', (site / f"{page}.html").read_text()
+    )
+    shown = {(re.sub("<.*?>", "", text), link.split("api/")[-1]) for link, text in links}
+    assert (code, f"{room}.html#alfs_utils.{entry}") in shown
+
+
+def extension(name):
+    """A module of book/_ext."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "book" / "_ext" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("text", "entry"),
+    [
+        ("noise.corrupt", "noise.corrupt"),
+        ("alfs_utils.noise", "noise"),
+        ("corrupt(labels, T, seed=1)", "noise.corrupt"),
+        ("Labels.save", "noise.Labels.save"),
+        ("load", None),  # two rooms have one
+        ("data.load", "data.load"),
+        ("noise", None),  # may be a parameter
+        ("save", None),  # a method needs its class
+        ("table", None),  # a name of the top floor needs its room
+        ("pages.table", "paper.pages.table"),
+        ("2 * corrupt(labels)", None),
+        ("orrupt", None),
+    ],
+)
+def test_inline_code_is_linked_where_one_name_fits(text, entry):
+    rooms = ["noise", "data", "records", "paper.pages"]
+    others = ["noise.corrupt", "noise.Labels", "noise.Labels.save", "data.load", "records.load"]
+    known = {f"alfs_utils.{room}": "module" for room in rooms}
+    known |= {f"alfs_utils.{name}": "function" for name in [*others, "paper.pages.table"]}
+    known = {name: SimpleNamespace(objtype=kind, aliased=False) for name, kind in known.items()}
+    assert extension("api").entry_of(text, known) == (entry and f"alfs_utils.{entry}")
+
+
+@pytest.mark.parametrize(
+    ("plain", "drawn"),
+    [
+        ("iff w_t g(1) >= w_n g(0), which", r"iff :math:`w_t g(1) \ge  w_n g(0)`, which"),
+        ("- phi(u) != inf: no", r"- :math:`\phi (u) \ne  \infty`: no"),
+        ("1 / (1 - c^(-1/(p-1))), q", r":math:`1 / (1 - c^{-1/(p-1)})`, q"),
+        ("with r*_k = 2 (Theorem 6)", r"with :math:`r^*_k = 2` (Theorem 6)"),
+        ("|c r - 1| <= 1e-12 is", r":math:`|c r - 1| \le  1e-12` is"),
+        ("P(j | i), f(*a)", r"P(j \| i), f(\*a)"),
+        ("`u_y = 1` of CIFAR-10, 3 x 3, (N, C)", "`u_y = 1` of CIFAR-10, 3 x 3, (N, C)"),
+        ('"eta", a loss, log_u', '"eta", a loss, log_u'),
+    ],
+)
+def test_formulas_of_docstrings(plain, drawn):
+    assert extension("docstring_maths").mend(plain) == drawn
+
+
+PARAMETERS = {"a": 3.0, "q": 0.6, "p": 1.7, "gamma": 0.8, "alpha": 0.3, "beta": 2.0, "A": -4.0}
+FORMULAS = {
+    name: re.split(r"[:;,]|\.(?:\s|$)| \(C", found[1])[0]
+    for name in losses.__all__
+    if (found := re.search(r"\bl\(u\) = (.+)", getattr(losses, name).__doc__ or ""))
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_formula_of_a_docstring_is_that_of_the_code(name):
+    assert len(FORMULAS) == 10
+    known = {"u": sympy.Symbol("u"), "e": sympy.E, **PARAMETERS}
+    formula = sympy_parser.parse_expr(
+        FORMULAS[name].replace("^", "**").replace("{", "(").replace("}", ")"),
+        local_dict=known,
+        transformations=(
+            *sympy_parser.standard_transformations,
+            sympy_parser.implicit_multiplication_application,
+        ),
+    )
+    loss = getattr(losses, name)
+    loss = loss(**{k: v for k, v in PARAMETERS.items() if k in inspect.signature(loss).parameters})
+    u = torch.linspace(0.05, 0.95, 7, dtype=torch.float64)
+    expected = [float(formula.subs("u", point)) for point in u.tolist()]
+    assert np.allclose(loss.of_probability(u), expected, rtol=1e-12, atol=1e-12)
 
 
 # --- in the browser ---------------------------------------------------------------------------
