@@ -23,7 +23,7 @@ from alfs_utils.paper.checks import calibration as checks
 )
 def test_outcome(check, expected):
     assert outcome(check()) == expected
-    assert check().line == check().line
+    assert str(check()) == str(check())
 
 
 def with_interior(family, formula):

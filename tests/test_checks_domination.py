@@ -15,6 +15,7 @@ from alfs_utils.paper.checks import domination
         (domination.definition_1, True),
         (domination.average_rate, False),
         (domination.assumption_1, True),
+        (domination.cifar100_flips, False),
     ],
 )
 def test_outcome(check, printed):
@@ -45,3 +46,9 @@ def test_average_rate_sees_a_criterion_that_is_always_true():
 @pytest.mark.parametrize("factor", [Fraction(1005, 1000), Fraction(995, 1000), 2])
 def test_assumption_1_sees_a_moved_bound(factor):
     assert not domination.assumption_1(bound=lambda k: factor * Fraction(1, k)).printed
+
+
+def test_cifar100_flips_sees_wrong_superclasses():
+    blocks = np.arange(100) // 5
+    found = domination.cifar100_flips(superclass=blocks)
+    assert found.printed and not found.repaired

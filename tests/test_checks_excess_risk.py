@@ -38,8 +38,8 @@ def test_outcome(check, expected, outcomes):
     assert outcome(outcomes(check)) == expected
 
 
-def test_lines_repeat():
-    assert checks.theorem_2().line == checks.theorem_2().line
+def test_figures_repeat():
+    assert checks.theorem_2() == checks.theorem_2()
     mae, again = [MAELoss()], [MAELoss()]  # two losses: the cached search runs twice
     assert checks.excess_risk_multiclass(losses=mae) == checks.excess_risk_multiclass(losses=again)
 

@@ -14,33 +14,41 @@ from alfs_utils.losses.settings import ROWS
 from alfs_utils.paper import comparison, figures, pages, protocol
 from alfs_utils.paper.printed import CELLS
 from alfs_utils.paper.printed import cells as printed_cells
-from alfs_utils.training import RunConfig
+from alfs_utils.training import History, RunConfig
+from alfs_utils.training.environment import Environment
+from alfs_utils.training.history import failed_epoch
 
 LOSS = from_paper("AGCE", "mnist")
 KEY = {"method": "AGCE", "column": "sym .8"}
 
 
+ENVIRONMENT = Environment("CPU", 1, True, False, "2", "2", "3", "1", False, 1)
+
+
 def a_record(config, last=96.5, status="finished", seconds=1800.0):
     """A whole record of a run that never was: its best epoch is 1 point above the last."""
-    curve = [last] * config.epochs
+    curve = [last] * (failed_epoch(status) - 1 if failed_epoch(status) else config.epochs)
     curve[1:2] = [last + 1]
     pairs = [[x, x] for x in curve]
-    return {
-        "id": records.run_id(config),
-        "config": dataclasses.asdict(config),
-        "status": status,
-        **dict.fromkeys(("train_loss", "fitted", "memorised", "test_accuracy"), curve),
-        **dict.fromkeys(("half_accuracy", "half_agreement"), pairs),
-        "noise_rate": config.eta,
-        "labels_sha256": "",
-        "data_sha256": "",
-        "seconds": seconds,
-        "cpu_seconds": 2 * seconds,
-        "device": "CPU",
-        "threads": 1,
-        "code": "",
-        "finished": "",
-    }
+    wrong = {"memorised": curve} if config.eta else {}
+    return records.make(
+        History(
+            config,
+            train_loss=curve,
+            test_accuracy=curve,
+            noise_rate=config.eta,
+            seconds=seconds,
+            cpu_seconds=2 * seconds,
+            fitted=curve,
+            half_accuracy=pairs,
+            half_agreement=pairs,
+            status=status,
+            labels_sha256="0" * 64,
+            data_sha256="0" * 64,
+            environment=ENVIRONMENT,
+            **wrong,
+        )
+    )
 
 
 @pytest.fixture
@@ -365,7 +373,7 @@ def test_cells_without_a_target_and_quoted_ones_are_marked(ledger_of):
     assert "nan" not in text + pages.comparison_table(cells, 1).data + ran
 
 
-def test_curves_have_a_panel_per_setting_and_one_look_per_method(ledger_of):
+def test_curves_have_a_panel_per_column_and_one_look_per_method(ledger_of):
     assert figures.accuracy_curves(comparison.split(ledger_of(), "mnist")[0], "mnist") is None
     aul = from_paper("AUL", "mnist")
     ledger = ledger_of(*three(96.0, 96.1), (protocol.run("mnist", aul, "asymmetric", 0.4), 98.0))

@@ -1,12 +1,15 @@
 """The verdict table: every check is run, and must find what its entry says."""
 
+import re
 from dataclasses import replace
 from functools import lru_cache
+from html import escape
 
+import nbformat
 import pytest
 from conftest import ROOT
 
-from alfs_utils.paper import printed
+from alfs_utils.paper import pages, printed
 from alfs_utils.paper.checks import Check
 from alfs_utils.paper.verdicts import DISAGREEMENTS, KINDS, VERDICTS
 
@@ -22,7 +25,7 @@ def outcome(check):
 def test_the_check_finds_what_the_entry_says(verdict):
     found = outcome(verdict.check)
     assert verdict.agrees_with(found), f"{verdict}\n{found}"
-    assert len(found.line) > 20 and any(character.isdigit() for character in found.line)
+    assert len(found.figures) >= 2 and escape(next(iter(found.figures))) in found._repr_html_()
 
 
 @pytest.mark.parametrize("verdict", VERDICTS, ids=lambda v: f"{v.statement}-{v.check}")
@@ -33,7 +36,7 @@ def test_the_verdict_is_one_that_such_an_outcome_allows(verdict):
 
 def test_an_entry_disagrees_with_every_other_outcome():
     entry = VERDICTS[0]
-    right = Check(entry.printed, control=True, line="", repaired=entry.repaired)
+    right = Check(entry.printed, control=True, figures={}, repaired=entry.repaired)
     assert entry.agrees_with(right)
     for wrong in (
         replace(right, printed=not right.printed),
@@ -55,6 +58,26 @@ def test_the_chapter_shows_the_check_behind_each_verdict():
     for verdict in VERDICTS:
         text = (ROOT / "notebooks" / f"{verdict.notebook}.ipynb").read_text()
         assert verdict.check.split(".")[1] in text, verdict.check
+
+
+@pytest.mark.parametrize("notebook", sorted({verdict.notebook for verdict in VERDICTS}))
+def test_the_last_table_of_a_chapter_is_its_entries(notebook):
+    cells = nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells
+    (place,) = (i for i, cell in enumerate(cells) if "verdict_table(" in cell.source)
+    assert cells[place].source == f'pages.verdict_table("{notebook}")'
+    shown = cells[place].outputs[0]["data"]["text/html"]
+    assert shown == pages.verdict_table(notebook).data
+    assert shown.count("<tr>") == 1 + sum(v.notebook == notebook for v in VERDICTS)
+    assert cells[place - 1].source.endswith("## Verdict")
+    assert not any(re.search(r"(?m)^\|.*\bverdict\b.*\|$", c.source) for c in cells[place - 1 :])
+
+
+def test_chapters_1_to_9_have_such_a_table_and_the_page_of_all_verdicts_has_all():
+    chapters = sorted(path.stem for path in (ROOT / "notebooks").glob("0[1-9]-*.ipynb"))
+    assert chapters == sorted({verdict.notebook for verdict in VERDICTS})
+    everything = pages.verdict_table().data
+    assert all(f'"{v.notebook}.html">{v.chapter}<' in everything for v in VERDICTS)
+    assert everything.count("<tr>") == 1 + len(VERDICTS)
 
 
 def test_disagreements_and_cells():

@@ -142,7 +142,7 @@ def execute(source: Path, output: Path, parameters: dict | None = None) -> None:
 
 
 def strip_metadata(path: Path) -> None:
-    """Drop the times and versions that papermill and the kernel add, so that re-runs are equal."""
+    """Drop what differs from run to run: times, versions, where a text was cut into pieces."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("papermill", None)
     notebook.metadata.get("language_info", {}).pop("version", None)
@@ -151,7 +151,20 @@ def strip_metadata(path: Path) -> None:
             cell.metadata.pop(name, None)
         if not cell.metadata.get("tags"):
             cell.metadata.pop("tags", None)
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
     nbformat.write(notebook, path)
+
+
+def joined(outputs: list) -> list:
+    """Outputs with adjacent pieces of one stream made one; a busy machine cuts them anywhere."""
+    found = []
+    for output in outputs:
+        if found and output.get("name", 0) == found[-1].get("name", 1):
+            found[-1].text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def shared_key() -> str:

@@ -23,7 +23,7 @@ from alfs_utils.training.environment import process, processes
 
 
 def _guarded(action: Callable[[], int]) -> int:
-    """The exit status of an action; its errors in one line."""
+    """Run an action and return its exit status; print an error as one line."""
     try:
         status = action()
         sys.stdout.flush()

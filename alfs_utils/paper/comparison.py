@@ -42,9 +42,9 @@ OUTCOMES = ("reproduced", "close", "not reproduced", "preliminary", "not yet run
 
 
 def basis(runs: pd.DataFrame) -> str:
-    """What is read from these rows of `load` rests on, in words: runs, seeds, data.
+    """Say in words how many runs and seeds, and which data, a statement about these rows has.
 
-    "preliminary" where `outcome` would say so: fewer than three seeds, or arrays.
+    It is "preliminary" where `outcome` says so: with fewer than three seeds, or on arrays.
     """
     if runs.empty:
         return "no run yet"
@@ -234,14 +234,14 @@ def certificate(dataset: str, method: str, noise_kind: str, eta: float) -> tuple
 
 
 def summary(cells: pd.DataFrame) -> str:
-    """How many cells are in which state, in a sentence; `cells` as `compare` returns them."""
+    """Say how many cells have which outcome; `cells` as `compare` returns them."""
     counts = cells["outcome"].value_counts()
     states = ", ".join(f"{counts[state]} {state}" for state in OUTCOMES if state in counts)
     return f"{len(cells)} cells, {cells['n'].sum()} runs of ours: {states}."
 
 
 def beside(cells: pd.DataFrame, method: str, noise_kind: str, eta: float) -> str:
-    """The paper's number and the ledger's for one cell, in two lines."""
+    """Say in two lines what the paper and the ledger have for one cell."""
     dataset = cells["dataset"].iloc[0]
     paper_cell = cell(dataset, method, "clean" if eta == 0 else noise_kind, eta)
     is_it = (cells["method"] == method) & (cells["column"] == paper_cell.column)
@@ -256,11 +256,11 @@ def beside(cells: pd.DataFrame, method: str, noise_kind: str, eta: float) -> str
 def redo(
     dataset: str, method: str, noise_kind: str, eta: float, seed: int, full: bool = False
 ) -> RunConfig:
-    """How a page trains one cell of its tables again, see `beside`.
+    """The configuration with which a page trains one cell of its tables again, see `beside`.
 
-    With `full`, the paper's protocol, and the official files are downloaded if they are not there.
-    Otherwise what a CPU does in seconds and what says nothing about the paper: a small network, two
-    epochs on 2,000 images, or, where the data set is not at hand, the embedded digits.
+    With `full` it is the paper's, and the official files are downloaded if they are missing.
+    Otherwise it takes a CPU seconds and says nothing about the paper: a small network, two epochs
+    and 2,000 images, or the embedded digits where the data set is not at hand.
     """
     loss = from_paper(method, dataset)
     if full:
@@ -279,7 +279,7 @@ def redo(
 
 
 def check_claims(cells: pd.DataFrame, dataset: str | None = None) -> pd.DataFrame:
-    """The ranking sentences of Section 4.2, held against the paper's own means and against ours.
+    """Hold the ranking sentences of Section 4.2 against the paper's own means and against ours.
 
     Parameters
     ----------
@@ -331,7 +331,7 @@ def _counts(found, dataset):
 
 
 def cost(runs: pd.DataFrame) -> pd.DataFrame:
-    """What runs have cost, one row per data set, number of epochs, device and threads.
+    """The cost of runs, one row per data set, number of epochs, device and threads.
 
     Parameters
     ----------
@@ -361,7 +361,9 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def outlook(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
-    """How many of the runs that `cells` need are done, and the hours of all at the price of those.
+    """Say how many of the runs that `cells` need are done, and what all of them would cost.
+
+    A run that is missing is taken to cost as much as those that are done.
 
     Parameters
     ----------

@@ -72,14 +72,14 @@ class Embedding:
 
 @torch.no_grad()
 def features(network, dataset: data.DataSet, images: torch.Tensor) -> np.ndarray:
-    """What the last linear layer sees of uint8 images, (N, d) float32; sets evaluation mode."""
+    """The input of the last linear layer for uint8 images, (N, d) float32; sets evaluation mode."""
     network.eval()
     batches = images.split(1000)
     return torch.cat([models.features(network, dataset.normalise(b)) for b in batches]).numpy()
 
 
 def metrics(features: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """How well features tell labels apart, without any picture.
+    """Measure how well features tell labels apart, without any picture.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def make(
 
 
 def load(run_id: str, results: str | os.PathLike = "results") -> Embedding | None:
-    """What `make` stored for a run, or None if there is nothing.
+    """Read what `make` stored for a run; None if there is nothing.
 
     Raises
     ------

@@ -30,7 +30,7 @@ def set_style() -> None:
 
 
 def accuracy_curves(runs: pd.DataFrame, dataset: str) -> Figure | None:
-    """Test accuracy per epoch: a panel per noise, a line per method; None without runs.
+    """Draw the test accuracy per epoch, a panel per column of the tables; None without runs.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def accuracy_curves(runs: pd.DataFrame, dataset: str) -> Figure | None:
 
 
 def reduced_figure(runs: pd.DataFrame) -> Figure | None:
-    """Curves of `which_runs.reduced_runs`: accuracy, and wrong labels repeated."""
+    """Draw the accuracy of `which_runs.reduced_runs`, and the wrong labels that they repeat."""
     if not len(runs):
         return None
     shown = {
@@ -90,7 +90,7 @@ def reduced_figure(runs: pd.DataFrame) -> Figure | None:
 
 
 def ours_and_theirs(cells: pd.DataFrame) -> Figure:
-    """The paper's accuracies against the noise rate, by certificate, and ours on top.
+    """Draw the paper's accuracies against the noise rate, by certificate, and ours on top.
 
     A line per method; filled marks are cells whose loss is certified as asymmetric (NCE plus an
     asymmetric loss: in the limit), hollow ones those whose loss is not; a cross has no certificate.
@@ -124,7 +124,7 @@ def _mark(certificate, colour):
 
 
 def cell_states(cells: pd.DataFrame) -> Figure:
-    """Every cell of Tables 1 and 2 coloured by its outcome; `cells` of several data sets."""
+    """Draw every cell in the colour of its outcome; `cells` may be of several data sets."""
     names = list(cells["dataset"].unique())
     figure, axes = plt.subplots(1, len(names), figsize=(7, 4.4))
     states = list(OUTCOME_COLOURS)

@@ -10,6 +10,7 @@ from alfs_utils.facts import NUM_CLASSES
 from alfs_utils.losses import LOG_1E_4, Loss, from_paper, loss_from_string, setting, value_and_pull
 from alfs_utils.losses.settings import DATASETS, ROWS
 from alfs_utils.paper.printed import CELLS, NO_TARGET, QUOTED
+from alfs_utils.paper.verdicts import VERDICTS
 
 __all__ = [
     "OUTCOME_COLOURS",
@@ -24,6 +25,7 @@ __all__ = [
     "settings_table",
     "table",
     "two_settings_table",
+    "verdict_table",
 ]
 
 # The states of a cell, see `comparison.outcome`, and the sign that goes with each colour.
@@ -55,7 +57,7 @@ def table(frame: pd.DataFrame, formats: str | dict[str, str] | None = None, inde
 
 
 def ledger_table(frame: pd.DataFrame, formats=None, index=True) -> HTML:
-    """A `table` of something read from the ledger, with the link to all of it."""
+    """Render a `table` of numbers from the ledger, with a link to all runs below."""
     return HTML(table(frame, formats, index).data + LEDGER)
 
 
@@ -114,13 +116,30 @@ def certificate_table(*losses: Loss) -> HTML:
     return table(frame)
 
 
+def verdict_table(notebook: str | None = None) -> HTML:
+    """The verdicts of one chapter's notebook, or all of them with links to their chapters."""
+    rows = [
+        {
+            "chapter": f'<a href="{entry.notebook}.html">{entry.chapter}</a>',
+            "statement": entry.statement,
+            "claim": entry.claim,
+            "verdict": f"<b>{entry.verdict}</b>",
+            "what we found": entry.finding,
+        }
+        for entry in VERDICTS
+        if notebook in (None, entry.notebook)
+    ]
+    frame = pd.DataFrame(rows)
+    return table(frame.drop(columns="chapter") if notebook else frame, index=False)
+
+
 def _rows_of_the_tables(names):
     rows = [(name, dataset) for name in names for dataset in DATASETS]
     return [(name, dataset) for name, dataset in rows if name in ROWS[dataset]]
 
 
 def _joined(rows):
-    """One row for data sets that differ in nothing else."""
+    """Join rows that differ in nothing but the data set."""
     joined = {}
     for row in rows:
         dataset = row.pop("data set")
@@ -164,7 +183,7 @@ def _cell_text(cell):
 
 
 def _small(text):
-    """The theme's <small> is larger than its tables."""
+    """Text smaller than the tables have it; the theme's <small> is larger."""
     return f'<span style="font-size:.85em">{text}</span>'
 
 
@@ -223,12 +242,12 @@ def runs_table(cells: pd.DataFrame, *first: str) -> HTML:
 
 
 def _tied(text):
-    """The text in one line, however narrow the column."""
+    """The text, which stays on one line however narrow its column is."""
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def other_runs_table(others: pd.DataFrame) -> HTML:
-    """The runs that are no cells of the tables, see `reproduction.split`, and why."""
+    """The runs that are no cells of the tables, see `comparison.split`, and why."""
     rows = [
         {
             "loss": _short(run.loss),
@@ -243,7 +262,7 @@ def other_runs_table(others: pd.DataFrame) -> HTML:
 
 
 def claims_table(claims: pd.DataFrame) -> HTML:
-    """The ranking sentences of the paper, as `reproduction.check_claims` returns them."""
+    """The ranking sentences of the paper, as `comparison.check_claims` returns them."""
     rows = [
         {
             "the paper says": f"“{claim.quotation}”",
@@ -263,7 +282,7 @@ def _table_or(nothing, rows):
 
 
 def reduced_table(runs: pd.DataFrame) -> HTML:
-    """Scores and cost of reduced runs, see `grids.reduced_runs`, one row per method."""
+    """Scores and cost of reduced runs, see `which_runs.reduced_runs`, one row per method."""
     rows = [
         {
             "method": method,
@@ -279,5 +298,5 @@ def reduced_table(runs: pd.DataFrame) -> HTML:
 
 
 def columns_of_the_tables():
-    """"clean", "sym .2", ...: the columns of Tables 1 and 2, in their order."""
+    """ "clean", "sym .2", ...: the columns of Tables 1 and 2, in their order."""
     return list(dict.fromkeys(cell.column for cell in CELLS if cell.table < 3))

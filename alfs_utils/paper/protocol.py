@@ -61,14 +61,14 @@ def kind_of(cell: Cell) -> str:
 
 
 def differences(config: RunConfig) -> dict[str, Any]:
-    """What parts a run from the runs of the tables; empty for a run of a cell.
+    """In which fields a run differs from the runs of the tables; none for a run of a cell.
 
     Returns
     -------
     dict
-        Field of `RunConfig` -> its value in `config`, where the nearest run of the paper has
-        another one; seeds differ from `noise_seed`. "loss" -> how the loss differs, in words.
-        "eta" also where the tables have no such rate.
+        From a field of `RunConfig` to its value in `config`, where the nearest run of the paper
+        has another one. That run has `noise_seed` for all seeds. "loss" leads to words that say
+        how the loss differs. "eta" is there, too, if the tables have no such rate.
     """
     base = data.base_name(config.dataset)
     if base not in PROTOCOLS:
@@ -91,11 +91,12 @@ def cell_of(config: RunConfig) -> Cell | None:
 
 
 def row_of(config: RunConfig) -> str | None:
-    """The row of the tables with a run's loss: "AGCE"; "AGCE (repository)" or "FL (formula)" for
-    the authors' public configuration and for the formula's own gradient, where they differ.
+    """The row of the tables that has a run's loss, such as "AGCE".
+
+    "SCE (repository)" has the loss of the authors' public configuration, "FL (formula)" the
+    gradient of the formula, where these differ from the tables'.
     """
-    base = data.base_name(config.dataset)
-    base = "mnist" if base == "digits" else base  # the digits have MNIST's rows
+    base = rows_like(config.dataset)
     if config.loss in _rows(base):
         return _rows(base)[config.loss]
     for mark, (source, compat) in _OTHER.items():
@@ -103,6 +104,11 @@ def row_of(config: RunConfig) -> str | None:
             if config.loss == str(from_paper(name, base, source, compat)):
                 return f"{name} ({mark})"
     return None
+
+
+def rows_like(dataset: str) -> str:
+    """The data set of the tables whose rows a data set has; the digits have MNIST's."""
+    return "mnist" if dataset == "digits" else data.base_name(dataset)
 
 
 # Settings beside the tables': source and compat of `from_paper`.

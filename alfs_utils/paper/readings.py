@@ -275,10 +275,10 @@ LEARNED = 20.0  # twice chance: a run whose best epoch is below has learned noth
 
 
 def reduced_answers(runs: pd.DataFrame) -> list[tuple[str, bool | None]]:
-    """Four readings of what `reduced_runs` returns, fixed before the first such run had ended.
+    """Answer four readings of `reduced_runs`, fixed before the first such run had ended.
 
-    `REDUCED` was changed once after that, see chapter 12. Means over seeds; the answer is None
-    where a run is missing that it needs.
+    `REDUCED` was changed once after that, see chapter 12. The readings compare means over seeds.
+    The answer is None where a run is missing.
     """
     by = runs.groupby("method")
     last, best, repeated = by["last"].mean(), by["best"].mean(), by["repeated"].mean()
@@ -317,7 +317,7 @@ def reduced_margin(runs: pd.DataFrame) -> float:
 
 
 def figure_3_answers(runs: pd.DataFrame) -> list[tuple[str, str, bool | None]]:
-    """What Section 4.1 says of Figure 3, held against runs; the readings were fixed before any run.
+    """Hold what Section 4.1 says of Figure 3 against runs; the readings were fixed before any run.
 
     Parameters
     ----------
@@ -327,8 +327,8 @@ def figure_3_answers(runs: pd.DataFrame) -> list[tuple[str, str, bool | None]]:
     Returns
     -------
     list of (quotation, reading, answer)
-        The answer is None where a run that it needs is missing, or never got above twice chance:
-        such a network is neither robust nor overfitted, it has nothing to lose.
+        The answer is None where a run is missing, or never got above twice chance: such a network
+        has nothing to lose, so it is neither robust nor overfitted.
     """
     ends = dict(zip(runs["loss"], zip(runs["best"], runs["last"], strict=True), strict=True))
     half, concave, below_one, two, ael = ([ends.get(str(x)) for x in p.losses] for p in FIGURE_3)
@@ -359,7 +359,7 @@ def figure_3_answers(runs: pd.DataFrame) -> list[tuple[str, str, bool | None]]:
 
 
 def tuning_answers(runs: pd.DataFrame) -> list[tuple[str, str, bool | None]]:
-    """Does the setting that the paper chose for a data set end above that for the other one?
+    """Say whether the setting for a data set ends above the setting for the other one.
 
     Parameters
     ----------
@@ -386,14 +386,14 @@ def tuning_answers(runs: pd.DataFrame) -> list[tuple[str, str, bool | None]]:
 def figure_5_answers(
     runs: pd.DataFrame, features: Mapping[str, Mapping[str, float]]
 ) -> list[tuple[str, str, bool | None]]:
-    """What Section 4.2 says of Figure 5, held against runs; the readings were fixed before any run.
+    """Hold what Section 4.2 says of Figure 5 against runs; the readings were fixed before any run.
 
     Parameters
     ----------
     runs : DataFrame
         Rows of `records.load`: `records.runs_of(ledger, figure_5())`.
     features : mapping of str to mapping
-        For the id of a run, the metrics of its test features, see `embeddings.metrics`.
+        For the id of a run, the metrics of its test features, see `features.metrics`.
 
     Returns
     -------

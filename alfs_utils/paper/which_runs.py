@@ -21,9 +21,9 @@ from alfs_utils.training import RunConfig
 
 TABLE_SETS = ("digits", "mnist", "cifar10", "cifar100")
 TABLES = {1: "symmetric", 2: "asymmetric"}  # clean labels are symmetric noise of rate 0
-# The order of work: the methods that say most in every setting, then the other methods.
+# The order of work: the methods that say most in every column, then the other methods.
 FIRST_METHODS = ("CE", "GCE", "AGCE", "AUL", "NCE+RCE", "SCE")
-SETTINGS = (
+COLUMNS = (
     ("symmetric", 0.8),
     ("symmetric", 0.4),
     ("asymmetric", 0.4),
@@ -55,7 +55,7 @@ def table(
     seeds : sequence of int
         One run of each cell per seed; all cells of the first seed come first.
     source : {"tables", "repository"}
-        Which loss each row has, see `paper.setting`. Where both agree, so do the runs.
+        Which loss each row has, see `losses.setting`. Where both agree, so do the runs.
     **changes
         Other fields of `RunConfig`. Runs with changes are not the paper's; with ``noise_seed=0``
         all seeds train on one draw of the noise, as in the authors' code.
@@ -65,20 +65,21 @@ def table(
     rows = _rows(dataset)
     first = [name for name in FIRST_METHODS if name in rows]
     others = [name for name in rows if name not in FIRST_METHODS]
-    settings = [s for s in SETTINGS if number is None or s[0] == TABLES[number]]
-    cells = [(n, *setting) for group in (first, others) for setting in settings for n in group]
+    columns = [c for c in COLUMNS if number is None or c[0] == TABLES[number]]
+    cells = [(n, *column) for group in (first, others) for column in columns for n in group]
+    like = protocol.rows_like(dataset)
     return [
-        _config(dataset, from_paper(name, _paper_name(dataset), source), *setting, seed, changes)
+        _config(dataset, from_paper(name, like, source), *noise, seed, changes)
         for seed in seeds
-        for name, *setting in cells
+        for name, *noise in cells
     ]
 
 
 def extras(dataset: str, seeds: Sequence[int] = (0,), **changes) -> list[RunConfig]:
-    """Runs beside the tables, at eta = 0.4 and 0.8: the repository's settings where they differ.
+    """Runs beside the tables at eta = 0.4 and 0.8, where the repository's settings differ.
 
-    And, at symmetric 0.4, the focal loss as its formula has it; the tables' row has the detached
-    factor of the authors' code.
+    The focal loss at symmetric 0.4 is one more, with the gradient of its formula; the tables' row
+    has the detached factor of the authors' code.
     """
     tables = set(table(None, dataset, seeds, **changes))
     theirs = table(None, dataset, seeds, "repository", **changes)
@@ -95,13 +96,9 @@ def _config(dataset, loss, noise, eta, seed, changes):
     return protocol.run(dataset, loss, noise, eta, seed, **changes)
 
 
-def _paper_name(dataset):
-    return "mnist" if dataset == "digits" else data.base_name(dataset)
-
-
 def _rows(dataset):
     option("dataset", dataset if dataset == "digits" else data.base_name(dataset), TABLE_SETS)
-    return ROWS[_paper_name(dataset)]
+    return ROWS[protocol.rows_like(dataset)]
 
 
 def describe(config: RunConfig) -> str:
@@ -166,7 +163,7 @@ class Panel:
         return matched(self.losses[-1], self.losses[0], k)
 
     def threshold(self, weights) -> float | Fraction:
-        """The a from which on c r >= 1, with r as printed in Definition 3.
+        """The least a with c r >= 1, where r is as printed in Definition 3.
 
         For a convex family the loss is asymmetric from there on. A concave one is asymmetric for
         every a, and has no spurious local minimum from there on (chapter 7); its printed ratio is
@@ -245,7 +242,7 @@ def collapse(dataset: str = "cifar10", seeds: Sequence[int] = (0,)) -> list[RunC
 
 
 def superclass(dataset: str = "cifar100", seeds: Sequence[int] = (0,)) -> list[RunConfig]:
-    """The rows of Table 2 with flips inside CIFAR-100's superclasses, as the literature's text."""
+    """The rows of Table 2 with flips inside CIFAR-100's superclasses, as the papers say."""
     return [
         protocol.run(dataset, from_paper(name, "cifar100"), "asymmetric-superclass", eta, seed)
         for seed in seeds
@@ -310,8 +307,8 @@ def reduced_runs(ledger: pd.DataFrame, noise: str) -> pd.DataFrame:
 
     Returns the rows of `records.runs_of` with a column `method`, in the order of the methods.
     """
-    names = {str(from_paper(name, "cifar10")): name for name in REDUCED_METHODS}
     configs = [c for c in reduced(seeds=sorted(set(ledger["init_seed"]))) if c.noise == noise]
+    names = {config.loss: protocol.row_of(config) for config in configs}
     configs.sort(key=lambda config: REDUCED_METHODS.index(names[config.loss]))
     runs = records.runs_of(ledger, configs)
     return runs.assign(method=runs["loss"].map(names))

@@ -1,19 +1,21 @@
 """One function per statement of the paper that decides it numerically, or by an exact example.
 
 A check returns a `Check`. Its formulas are default arguments, so that a test can hand it a wrong
-one and see it fail. The verdict table (`alfs_utils.paper.VERDICTS`) names the check behind each
-verdict, and the tests run every one of them.
+one and see it fail. `alfs_utils.paper.verdicts` names the check behind each verdict, and the tests
+run every one of them.
 """
 
-import textwrap
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
+from typing import Any
 
 __all__ = ["Check"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Check:
-    """What a check found about one statement.
+    """What a check found about one statement; a notebook shows it as a table.
 
     Attributes
     ----------
@@ -21,24 +23,42 @@ class Check:
         The statement as printed held in every case tried; False comes with a counterexample.
     control : bool
         The negative control failed, as it must: the check is able to say no.
-    line : str
-        The figures: how many cases, the largest gap, both outcomes seen, the counterexample.
+    figures : mapping of str to object
+        What was counted or measured: how many cases, the largest gap, the counterexample. A pair
+        (n, m) reads "n of m".
     repaired : bool or None
         Whether the repaired statement held; None where nothing needed repair.
     """
 
     printed: bool
     control: bool
-    line: str
+    figures: Mapping[str, Any]
     repaired: bool | None = None
 
-    def __str__(self):
-        found = {"as stated": self.printed, "repaired": self.repaired, "control": self.control}
-        marks = {True: "holds", False: "fails"}
-        marks_of_control = {True: "fails as it must", False: "DID NOT FAIL"}
-        words = [
-            f"{name} {(marks_of_control if name == 'control' else marks)[value]}"
-            for name, value in found.items()
-            if value is not None
-        ]
-        return f"{'; '.join(words)}\n{textwrap.fill(self.line, 84)}"
+    def __repr__(self) -> str:
+        lines = (f"  {name}: {_word(value)}" for name, value in self.figures.items())
+        return "\n".join([self._answer(), *lines])
+
+    def _repr_html_(self) -> str:
+        cells = ((escape(name), escape(_word(value))) for name, value in self.figures.items())
+        rows = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in cells)
+        return f"<p>{self._answer()}</p><table>{rows}</table>"
+
+    def _answer(self):
+        answers = {True: "holds", False: "fails"}
+        words = [f"as stated {answers[self.printed]}"]
+        if self.repaired is not None:
+            words.append(f"repaired {answers[self.repaired]}")
+        words.append("control fails as it must" if self.control else "control DID NOT FAIL")
+        return "; ".join(words)
+
+
+def _word(value):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "{} of {}".format(*value) if isinstance(value, tuple) else str(value)
+
+
+def listed(values: Iterable) -> str:
+    """Values in a row, or "none"."""
+    return ", ".join(map(str, values)) or "none"

@@ -27,7 +27,7 @@ from alfs_utils.losses import (
     PointwiseLoss,
     RCELoss,
 )
-from alfs_utils.paper.checks import Check
+from alfs_utils.paper.checks import Check, listed
 
 __all__ = [
     "complete_asymmetry_criterion",
@@ -98,8 +98,12 @@ def complete_asymmetry_criterion(criterion=every_subset, tables=600) -> Check:
     return Check(
         printed=bool(wrong == 0 and both),
         control=bool(shortcut_wrong > 0),
-        line=f"{tables} loss tables each for k = 2, 3, 4, of which {counts} completely asymmetric: "
-        f"criterion wrong on {wrong}, with the whole set of classes alone on {shortcut_wrong}",
+        figures={
+            "loss tables for each of k = 2, 3, 4": tables,
+            "completely asymmetric": listed(counts),
+            "the criterion is wrong": int(wrong),
+            "the whole set of classes alone is wrong": int(shortcut_wrong),
+        },
     )
 
 
@@ -160,10 +164,13 @@ def one_inequality(inequality=sum_is_large_enough) -> Check:
     return Check(
         printed=bool(wrong == missed == 0),
         control=bool(nested and set(passed[4]) - concave),
-        line=f"{3**6} losses, of which {[len(names) for names in passed.values()]} completely "
-        f"asymmetric for k = 2, 3, 4: wrong against subsets and weights {wrong} times, "
-        f"concave but not completely asymmetric {missed}, "
-        f"the converse at k = 4 {len(set(passed[4]) - concave)}",
+        figures={
+            "losses": 3**6,
+            "completely asymmetric for k = 2, 3, 4": listed(map(len, passed.values())),
+            "the inequality is wrong, against subsets and weights": int(wrong),
+            "concave, but not completely asymmetric": missed,
+            "completely asymmetric for k = 4, but not concave": len(set(passed[4]) - concave),
+        },
     )
 
 
@@ -201,9 +208,13 @@ def convex_and_complete(inequality=sum_is_large_enough, threshold=_threshold) ->
         printed=affine < len(complete),
         control=bool(curved == refuted),
         repaired=bool(affine == len(complete) == 5 and held),
-        line=f"{curved + affine} convex losses at k = 3: {len(complete)} completely asymmetric, "
-        f"of which affine {affine}; 0.1 % above the threshold all are asymmetric: {held}; "
-        f"0.1 % below it {curved - refuted} of the {curved} curved ones are",
+        figures={
+            "convex losses at k = 3": curved + affine,
+            "completely asymmetric": len(complete),
+            "completely asymmetric and affine": affine,
+            "0.1 % above the threshold all are asymmetric": held,
+            "0.1 % below it, curved ones that are asymmetric": (curved - refuted, curved),
+        },
     )
 
 
@@ -312,8 +323,14 @@ def strict_asymmetry(two_sum=two_class_sum, rise=rise_of_example, search=largest
         printed=bool(survivors),
         control=bool(max(falls.values()) < 0),
         repaired=bool(wrong == 0 and exact and 0 < len(symmetric) < len(LOSSES)),
-        line=f"{len(LOSSES)} losses at k = 3: a violating pair for {len(LOSSES) - len(survivors)}; "
-        f"at k = 2 none exactly for {', '.join(symmetric)} (wrong {wrong} times); "
-        f"transfers to the largest weight above the ratio: rises for "
-        f"{sum(value >= 0 for value in falls.values())} of {len(falls)} losses",
+        figures={
+            "losses": len(LOSSES),
+            "losses with a violating pair at k = 3": len(LOSSES) - len(survivors),
+            "losses without one at k = 2": listed(symmetric),
+            "“iff l(u) + l(1 - u) is constant” is wrong at k = 2": wrong,
+            "transfers above the ratio: losses whose risk rises": (
+                sum(value >= 0 for value in falls.values()),
+                len(falls),
+            ),
+        },
     )

@@ -142,9 +142,13 @@ def calibration_functions(H=minimal_risk, H_minus=wrong_side_risk) -> Check:
     return Check(
         printed=agree and apart,
         control=bool(vertex_error > 0.01) and touching,
-        line=f"{len(COMPLETE + CONVEX)} losses x 105 rates: grid minus closed form within "
-        f"[-1e-12, 1e-7]: {agree}; the vertex risk alone would be off by {vertex_error:.2f}; "
-        f"H_minus above H at every eta but 1/2: {apart}, for a kinked loss not: {touching}",
+        figures={
+            "losses, with 105 rates each": len(COMPLETE + CONVEX),
+            "grid minus closed form is within [-1e-12, 1e-7]": agree,
+            "error of the vertex risk alone": f"{vertex_error:.2f}",
+            "H_minus is above H at every eta but 1/2": apart,
+            "a kinked loss has H_minus = H elsewhere": touching,
+        },
     )
 
 
@@ -201,11 +205,15 @@ def theorem_1(gap_bound=promised_gap, infima=infima_on_grid) -> Check:
     return Check(
         printed=bool(kept and sharp and least > 0 and exact),
         control=bool(violated == len(CONVEX) and not_calibrated.sum() == 31),
-        line=f"{len(COMPLETE)} completely asymmetric losses: H_minus - H is at least {least:.4f} "
-        f"for eta outside (0.49, 0.51); bound kept: {kept}, attained at 0 and 1: {sharp}, "
-        f"exact for AGCE (1, 2): {exact}; "
-        f"strictly convex losses that violate it: {violated} of {len(CONVEX)}; "
-        f"the kinked loss has H_minus = H at {not_calibrated.sum()} of 61 rates",
+        figures={
+            "completely asymmetric losses": len(COMPLETE),
+            "least H_minus - H for eta outside (0.49, 0.51)": f"{least:.4f}",
+            "the bound is kept": kept,
+            "the bound is attained at eta = 0 and 1": sharp,
+            "the bound is kept in fractions by AGCE (1, 2)": bool(exact),
+            "strictly convex losses that violate it": (violated, len(CONVEX)),
+            "rates at which the kinked loss has H_minus = H": (not_calibrated.sum(), 61),
+        },
     )
 
 
@@ -243,9 +251,13 @@ def converse(gap=quadratic_gap, counterexample=aul_exact) -> Check:
     return Check(
         printed=not refuted,
         control=complete == len(COMPLETE),
-        line=f"{len(CONVEX)} strictly convex losses: calibrated {calibrated}, asymmetric on "
-        f"(0.505, 0.495) {asymmetric}; of {len(COMPLETE)} completely asymmetric ones {complete}; "
-        f"AUL (2, 2): H_minus - H = 9/8 (2 eta - 1)^2 near 1/2, exact: {exact}",
+        figures={
+            "strictly convex losses": len(CONVEX),
+            "calibrated": calibrated,
+            "asymmetric on (0.505, 0.495)": asymmetric,
+            "completely asymmetric losses that are asymmetric there": (complete, len(COMPLETE)),
+            "AUL (2, 2): H_minus - H is 9/8 (2 eta - 1)^2 near 1/2, exactly": exact,
+        },
     )
 
 
@@ -289,6 +301,8 @@ def monotonicity(place=_place, spike=_spike, second=_second_class) -> Check:
     return Check(
         printed=not found,
         control=not without,
-        line="completely asymmetric, but at eta = 3/4 the risk comes within 1e-6 of H on the wrong "
-        f"side: {found}; without the spikes: {without}",
+        figures={
+            "completely asymmetric, but the wrong side comes within 1e-6 of H": found,
+            "the same without the spikes": without,
+        },
     )

@@ -14,7 +14,7 @@ from alfs_utils import noise
 from alfs_utils.asymmetry import admissible, asymmetry_ratio, certify, weighted_risk_minimiser
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, GCELoss, NCELoss, from_paper
 from alfs_utils.losses.settings import ROWS
-from alfs_utils.paper.checks import Check
+from alfs_utils.paper.checks import Check, listed
 
 __all__ = [
     "TABLE_LOSSES",
@@ -150,20 +150,21 @@ def corollary(family, formula, threshold, settings, wider, draws=9):
             if rho > 1:
                 curved += 1
                 ties += tie_is_unique(lambda u, x=exact: formula(u, *x), rho)
-    line = (
-        f"{len(settings)} parameters and {len(wider)} beyond the paper's range, {cases} random "
-        f"weights of 2, 3 and 10 classes at 0.995 to 1.005 times the threshold: in {right} the "
-        f"certified minimiser is e_m exactly if the corollary says so; duality gaps below 1e-12: "
-        f"{gap < 1e-12}. Below the threshold it is e_m in {below_vertex} of {below}, else better "
-        f"than e_m also in 60 digits. At "
-        f"equality the risk rises along the edge to e_n in {ties} of {curved} (60 digits)."
-    )
+    figures = {
+        "parameters": len(settings),
+        "parameters beyond the paper's range": len(wider),
+        "random weights at 0.995 to 1.005 times the threshold": cases,
+        "the certified minimiser is e_m exactly if the corollary says so": right,
+        "duality gaps are below 1e-12": gap < 1e-12,
+        "below the threshold it is e_m": (below_vertex, below),
+        "at equality the risk rises from e_m to e_n, in 60 digits": (ties, curved),
+    }
     if slack < math.inf:
-        line += f" Bound for concave losses holds on random u: {slack > 1 - 1e-6}."
+        figures["the bound for concave losses holds on random u"] = slack > 1 - 1e-6
     return Check(
         printed=right == cases and gap < 1e-12 and ties == curved and slack > 1 - 1e-6,
         control=below_vertex == 0 < below,
-        line=line,
+        figures=figures,
     )
 
 
@@ -200,10 +201,16 @@ def remarks_on_completeness(agce_from=1.0, aul_up_to=1.0) -> Check:
     return Check(
         printed=all(yes) and not any(no) and not any(c.asymmetric for c in gce) and witnessed,
         control=not any(control),
-        line=f"w_m/w_n = 1 + 1e-6, 10 classes: {sum(yes)} of {len(yes)} AGCE (q >= 1) and AUL "
-        f"(p <= 1) certified, {sum(no)} of {len(no)} AEL; GCE (q < 1) at w_m/w_n = 1000: "
-        f"{sum(bool(c.asymmetric) for c in gce)} of {len(gce)}, refuted by witnesses: {witnessed}. "
-        f"AGCE with q = 0.99 and AUL with p = 1.01 certified: {sum(control)}.",
+        figures={
+            "AGCE (q >= 1) and AUL (p <= 1) certified at w_m/w_n = 1 + 1e-6": (sum(yes), len(yes)),
+            "AEL certified there": (sum(no), len(no)),
+            "GCE (q < 1) certified at w_m/w_n = 1000": (
+                sum(bool(c.asymmetric) for c in gce),
+                len(gce),
+            ),
+            "witnesses refute GCE": witnessed,
+            "AGCE with q = 0.99 and AUL with p = 1.01 certified": sum(control),
+        },
     )
 
 
@@ -233,9 +240,14 @@ def numeric_remarks(c=Fraction(9, 4), claims=(Fraction(16, 65), Fraction(9, 5), 
     return Check(
         printed=all(exact.values()) and sides == [True, False] * 3 and all(regions),
         control=all(other),
-        line=f"Exact: {exact}; certified at 1.005 a and refuted at 0.995 a: "
-        f"{sides == [True, False] * 3}; the same from `admissible`: {all(regions)}. If the noise "
-        f"may draw the true class, c = 7/2 and 0.995 a is still asymmetric: {all(other)}.",
+        figures={f"{name} is exact": found for name, found in exact.items()}
+        | {
+            "certified at 1.005 a, refuted at 0.995 a": sides == [True, False] * 3,
+            "`admissible` gives the same thresholds": all(regions),
+            "if the noise may draw the true class (c = 7/2), 0.995 a is asymmetric, too": all(
+                other
+            ),
+        },
     )
 
 
@@ -251,9 +263,13 @@ def sixteen_65ths(ratio=lambda a: (a / (a + 1)) ** 0.5, slip=16 / 65, meant=4 / 
         printed=not missed,
         repaired=repaired == refuted == by_a,
         control=[ratio(a) < 1.005 * meant for a in values] != refuted,
-        line=f"a in {values}: not asymmetric on symmetric 0.8 for {sum(refuted)}; 'r < 16/65' "
-        f"misses a = {missed}; 'a < 16/65' is right for all: {by_a == refuted}, and so is "
-        f"'r < 4/9': {repaired == refuted}.",
+        figures={
+            "values of a": listed(values),
+            "not asymmetric on symmetric 0.8": sum(refuted),
+            "“r < 16/65” misses a": listed(missed),
+            "“a < 16/65” is right for all": by_a == refuted,
+            "“r < 4/9” is right for all": repaired == refuted,
+        },
     )
 
 
@@ -271,8 +287,11 @@ def remark_growth(ratio=lambda loss: asymmetry_ratio(loss, "repaired")) -> Check
     return Check(
         printed=all(grows),
         control=not (np.diff(constant) > 0).all(),
-        line=f"{len(grows)} families on {len(values)} values of a: r increases in {sum(grows)}; "
-        f"for AGCE with q = 1.5 it is constant: {len(set(constant)) == 1}.",
+        figures={
+            f"families, on {len(values)} values of a": len(grows),
+            "r increases": sum(grows),
+            "r of AGCE with q = 1.5 is constant": len(set(constant)) == 1,
+        },
     )
 
 
@@ -298,9 +317,13 @@ def figure_2_gap(u_m=minimiser_below, rho=2.0) -> Check:
         printed=above and min(last) > 0.01,
         repaired=above and error < 1e-9 and min(last) > 0,
         control=all(wrong),
-        line=f"{len(wrong)} cases below a*: the certified p_m is our straight line to 1e-9: "
-        f"{error < 1e-9}; with a moved by 0.5 % in {sum(not x for x in wrong)}. At a = 0.999 a* "
-        f"the gap 1 - p_m is {', '.join(f'{x:.5f}' for x in last)}; above a* it is 0: {above}.",
+        figures={
+            "cases below a*": len(wrong),
+            "the certified p_m is our straight line to 1e-9": error < 1e-9,
+            "and is the line with a moved by 0.5 %": sum(not x for x in wrong),
+            "gap 1 - p_m at a = 0.999 a*": listed(f"{x:.5f}" for x in last),
+            "above a* the gap is 0": above,
+        },
     )
 
 
@@ -323,12 +346,16 @@ def hyper_parameters(losses=TABLE_LOSSES, c=1.5) -> Check:
     tight = [f"{name} {margin:.3f}" for name, margin in margins.items() if 1 <= margin < 1.02]
     T = noise.asymmetric("cifar100", 0.4)
     both = certify(10 * NCELoss() + 0.1 * losses["CIFAR-100 NCE+AEL"], T)
+    beyond = certify(AELLoss(a=2.4), noise.asymmetric("cifar10", 0.4)).asymmetric is False
     return Check(
         printed=not below,
         repaired=below == ["CIFAR-100 NCE+AEL"] and both.asymmetric is False and len(tight) == 3,
-        control=certify(AELLoss(a=2.4), noise.asymmetric("cifar10", 0.4)).asymmetric is False,
-        line=f"{len(losses)} losses at c = {c}: c r >= 1 for all but {', '.join(below)}, "
-        f"{', '.join(f'{margins[name]:.3f}' for name in below)}; the sum with NCE is then "
-        f"{both.verdict}. Within 2 % of the boundary: {', '.join(tight)}. "
-        f"AEL(2.4) would be beyond.",
+        control=beyond,
+        figures={
+            f"losses at c = {c}": len(losses),
+            "c r < 1": listed(f"{name} {margins[name]:.3f}" for name in below),
+            "that loss in the sum with NCE": both.verdict,
+            "c r at most 2 % above 1": listed(tight),
+            "AEL(a=2.4) would be beyond": beyond,
+        },
     )

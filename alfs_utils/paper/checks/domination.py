@@ -7,7 +7,7 @@ import numpy as np
 from alfs_utils import noise
 from alfs_utils.paper.checks import Check
 
-__all__ = ["assumption_1", "average_rate", "definition_1"]
+__all__ = ["assumption_1", "average_rate", "cifar100_flips", "definition_1"]
 
 
 def definition_1(dominant=noise.dominant_classes, tables=300) -> Check:
@@ -26,11 +26,16 @@ def definition_1(dominant=noise.dominant_classes, tables=300) -> Check:
             yes += right
             wrong += bool(said[i]) != right
             majority_wrong += (2 * counts[i] > sum(counts)) != right
-    line = (
-        f"{4 * tables} classes, {yes} of them dominant: {wrong} judged wrongly; "
-        f'reading it as "more than half" would misjudge {majority_wrong}'
+    return Check(
+        printed=wrong == 0 and 0 < yes < 4 * tables,
+        control=majority_wrong > 0,
+        figures={
+            "classes": 4 * tables,
+            "dominant": yes,
+            "judged wrongly": wrong,
+            "judged wrongly if “more than half” were the rule": majority_wrong,
+        },
     )
-    return Check(wrong == 0 and 0 < yes < 4 * tables, majority_wrong > 0, line)
 
 
 def average_rate(rate=Fraction(1, 10), dominant=noise.dominant_classes) -> Check:
@@ -45,15 +50,44 @@ def average_rate(rate=Fraction(1, 10), dominant=noise.dominant_classes) -> Check
     spread = np.where(np.arange(1000) % 10 == 0, (clean + 1) % 10, clean)
     same_rate = np.mean(spread != clean) == np.mean(given != clean)
     swamped = np.where(np.arange(1000) % 20 == 0, clean, (clean + 1) % 10)
-    line = (
-        f"average rate {np.mean(given != clean):.0%}, dominant in "
-        f"{dominant(clean, given).sum()} of 10 classes; spread evenly: in "
-        f"{dominant(clean, spread).sum()} of 10; 95 % spread evenly: in "
-        f"{dominant(clean, swamped).sum()} of 10"
-    )
     implied = not low or bool(dominant(clean, given).all())
     survives = bool(same_rate and dominant(clean, spread).all())
-    return Check(implied, not dominant(clean, swamped).any(), line, repaired=survives)
+    return Check(
+        printed=implied,
+        control=not dominant(clean, swamped).any(),
+        figures={
+            "average noise rate": f"{np.mean(given != clean):.0%}",
+            "dominant classes of ten": int(dominant(clean, given).sum()),
+            "dominant classes, the same noise spread evenly": int(dominant(clean, spread).sum()),
+            "dominant classes, 95 % noise spread evenly": int(dominant(clean, swamped).sum()),
+        },
+        repaired=survives,
+    )
+
+
+def cifar100_flips(superclass=noise.CIFAR100_SUPERCLASS) -> Check:
+    """CIFAR-100's asymmetric noise stays within superclasses; as the published code makes it?
+
+    Repaired: the convention "superclass" does. Control: not if labels move on by one.
+    """
+
+    def inside(convention, group):
+        T = noise.asymmetric("cifar100", 0.4, convention=convention)
+        true, given = np.nonzero(T * (1 - np.eye(100)))
+        return int((group[true] == group[given]).sum()), len(true)
+
+    code, text = inside("blocks", superclass), inside("superclass", superclass)
+    moved = inside("superclass", np.roll(superclass, 1))
+    return Check(
+        printed=code[0] == code[1],
+        repaired=text[0] == text[1] == 100,
+        control=moved[0] < moved[1],
+        figures={
+            'flips within a superclass, convention="blocks", the code\'s': code,
+            'flips within a superclass, convention="superclass"': text,
+            "the same, superclasses moved by one label": moved,
+        },
+    )
 
 
 def assumption_1(bound=lambda k: Fraction(1, k)) -> Check:
@@ -72,12 +106,17 @@ def assumption_1(bound=lambda k: Fraction(1, k)) -> Check:
             converse += above and not dominant
     grid = [(k, Fraction(n, 1000)) for k in (2, 3, 10, 100) for n in range(1001)]
     differ = sum((1 - eta > eta / (k - 1)) != (1 - eta > bound(k)) for k, eta in grid)
-    line = (
-        f"{cases} exact distributions, Assumption 1 holds in {holds}: implication violated "
-        f"{broken} times, its converse {converse} times; symmetric noise: the two differ in "
-        f"{differ} of {len(grid)} cases"
+    return Check(
+        printed=broken == differ == 0 and 0 < holds < cases,
+        control=converse > 0,
+        figures={
+            "exact label distributions": cases,
+            "Assumption 1 holds": holds,
+            "Assumption 1 holds, but not 1 - eta > 1/k": broken,
+            "1 - eta > 1/k, but not Assumption 1": converse,
+            "cases of symmetric noise in which the two differ": (differ, len(grid)),
+        },
     )
-    return Check(broken == differ == 0 and 0 < holds < cases, converse > 0, line)
 
 
 def _compositions(total, parts):

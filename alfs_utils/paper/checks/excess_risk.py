@@ -115,12 +115,21 @@ def theorem_2(printed=printed_factor, sharp=sharp_factor) -> Check:
         printed=0 < counts["symmetric"] == holds["symmetric"],
         repaired=tight and repaired == attained == complete,
         control=violated and counts["convex"] > 0,
-        line=f"729 losses, two classes, exact: (6) holds for all {holds['symmetric']} symmetric "
-        f"ones of {counts['symmetric']} and for {holds['complete']} of {counts['complete']} other "
-        f"completely asymmetric ones; with 1/(l(1/2) - l(1)) for {repaired} of {complete}, "
-        f"attained by {attained}; the two constants agree for symmetric ones: {tight}. "
-        f"(6) fails at every theta for the {counts['convex']} convex ones: "
-        f"{violated}; of the remaining {counts['else']} it holds for {holds['else']}.",
+        figures={
+            "exact losses of two classes": 729,
+            "(6) holds, symmetric losses": (holds["symmetric"], counts["symmetric"]),
+            "(6) holds, other completely asymmetric losses": (
+                holds["complete"],
+                counts["complete"],
+            ),
+            "1/(l(1/2) - l(1)) is enough, completely asymmetric losses": (repaired, complete),
+            "and is attained": attained,
+            "both constants agree for symmetric losses": tight,
+            "(6) fails at every theta, convex losses": f"all {counts['convex']}"
+            if violated
+            else "not always",
+            "(6) holds, remaining losses": (holds["else"], counts["else"]),
+        },
     )
 
 
@@ -154,10 +163,13 @@ def excess_risk_convex(printed=printed_factor, wrong_side=0.5, losses=CONVEX) ->
         printed=not any(fails),
         repaired=repaired,
         control=control and all(fails),
-        line=f"{len(losses)} strictly convex losses, 40 values of |2 eta - 1|: (6) fails in "
-        f"{sum(fails)} of {len(fails)} cases; on clean labels, eta = 1, its right-hand side is at "
-        f"most {worst:.3f} where the left-hand side is 1. theta0/psi(theta0) is enough from "
-        f"theta0 on: {repaired}; for smaller theta never: {control}.",
+        figures={
+            "strictly convex losses": len(losses),
+            "(6) fails": f"{sum(fails)} of {len(fails)} cases",
+            "right-hand side of (6) at eta = 1, the left one is 1": f"at most {worst:.3f}",
+            "theta0/psi(theta0) is enough from theta0 on": repaired,
+            "theta0/psi(theta0) is never enough below theta0": control,
+        },
     )
 
 
@@ -236,8 +248,12 @@ def excess_risk_multiclass(constant=kappa, losses=CONCAVE) -> Check:
         printed=excess_01 <= bound,
         repaired=reached == cases and exceeded == 0,
         control=beyond_printed > 0,
-        line="Without “strictly”, exact, MAE, k = 3, w = (.50, .49, .01), "
-        f"u = (.333, .333, .334): excess 0-1 risk {excess_01} > {bound}, the right-hand side of "
-        f"(6). {cases} cases, concave losses: a hill climb comes within 0.1 % of 1/kappa_k in "
-        f"{reached}, exceeds it in {exceeded}, and exceeds 2/(l(0) - l(1)) in {beyond_printed}.",
+        figures={
+            "MAE, k = 3, w = (.50, .49, .01), u = (.333, .333, .334): excess 0-1 risk": excess_01,
+            "right-hand side of (6) there, without “strictly”": bound,
+            "concave losses with numbers of classes": cases,
+            "a hill climb comes within 0.1 % of 1/kappa_k": reached,
+            "a hill climb exceeds 1/kappa_k": exceeded,
+            "a hill climb exceeds 2/(l(0) - l(1))": beyond_printed,
+        },
     )

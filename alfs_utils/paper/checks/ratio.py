@@ -21,7 +21,7 @@ from alfs_utils.losses import (
     RCELoss,
     UnhingedLoss,
 )
-from alfs_utils.paper.checks import Check
+from alfs_utils.paper.checks import Check, listed
 
 __all__ = [
     "LOSSES",
@@ -242,11 +242,14 @@ def definition_3_values(paper=paper_ratio, closed=printed_ratio, losses=LOSSES) 
         printed=not wrong and witness >= paper(AGCELoss(a=1, q=2)),
         repaired=repaired and closed_is_right,
         control=not any(moved),
-        line=f"{len(losses)} losses, brute force: the paper's r is not the infimum (7) for "
-        f"{len(wrong)}: {', '.join(map(repr, wrong))}; our closed form is for all: "
-        f"{closed_is_right}. With Delta u = u_2 the paper's r is right for all: {repaired}; moved "
-        f"by 0.5 % it is right for {sum(moved)}. Exact: AGCE(a=1, q=2) at u_1 = 0, u_2 = 1, "
-        f"Delta u = 1/1000 gives {witness} < 1.",
+        figures={
+            "losses": len(losses),
+            "the paper's r is not the infimum (7)": f"{len(wrong)}: {listed(wrong)}",
+            "our closed form is, for all": closed_is_right,
+            "with Delta u = u_2 the paper's r is right for all": repaired,
+            "and right when moved by 0.5 %": sum(moved),
+            "AGCE(a=1, q=2) at u_1 = 0, u_2 = 1, Delta u = 1/1000": f"{witness} < 1",
+        },
     )
 
 
@@ -273,11 +276,17 @@ def theorem_6(ratio=printed_moves, repair=repaired_moves, enough=lambda x: x > 1
         printed=broken == beyond == 0 and len(set(edge)) > 1,
         repaired=repaired and beyond == 0 < gained,
         control=below > 0,
-        line=f"{cases} exact cases, three classes; rho r >= 1 in {said}, with equality in {ties}; "
-        f"e_m is not the only minimiser in {broken} of these ties, and in {beyond} others. "
-        f"rho r° > 1 always suffices: {repaired}, also in {gained} cases with rho r < 1; "
-        f"rho r° = 0.995 does not in {below}. "
-        f"Exact: slopes -3 and -1, w = (3, 1): F(1/2, 1/2) = {edge[0]} = F(e_m) = {edge[1]}.",
+        figures={
+            "exact cases with three classes": cases,
+            "rho r >= 1": said,
+            "rho r = 1": ties,
+            "rho r = 1, and e_m is not the only minimiser": broken,
+            "rho r > 1, and e_m is not the only minimiser": beyond,
+            "rho r° > 1 always suffices": repaired,
+            "rho r° > 1 although rho r < 1": gained,
+            "rho r° = 0.995, and e_m is not the only minimiser": below,
+            "slopes -3 and -1, w = (3, 1)": f"F(1/2, 1/2) = {edge[0]}, F(e_m) = {edge[1]}",
+        },
     )
 
 
@@ -297,10 +306,14 @@ def equation_8(ratio=printed_moves, repair=repaired_moves, upper=upper_moves) ->
     return Check(
         printed=all(chains) and affine_only and closed_form,
         control=0 < reverse < len(losses),
-        line=f"{len(losses)} exact losses: r <= r° <= r*_3 <= r_u <= 1 in {sum(chains)}, all four "
-        f"different in {strict}; r = 1 only if affine, r = r_u if convex: {affine_only}; r is "
-        f"the infimum of g(a)/g(b) over a + b <= 1: {closed_form}; the reverse r_u <= r holds in "
-        f"{reverse}.",
+        figures={
+            "exact losses": len(losses),
+            "r <= r° <= r*_3 <= r_u <= 1": sum(chains),
+            "all four different": strict,
+            "r = 1 only if affine, r = r_u if convex": affine_only,
+            "r is the infimum of g(a)/g(b) over a + b <= 1": closed_form,
+            "the reverse, r_u <= r": reverse,
+        },
     )
 
 
@@ -320,9 +333,13 @@ def theorem_8(upper=upper_moves) -> Check:
     return Check(
         printed=broken == 0 and asymmetric > 0 and two_classes,
         control=insufficient > 0,
-        line=f"{cases} exact cases, {asymmetric} asymmetric, {broken} of these with rho r_u < 1; "
-        f"for two classes exact, asymmetric iff rho r_u > 1: {two_classes}; for three classes "
-        f"rho r_u > 1 does not suffice in {insufficient}.",
+        figures={
+            "exact cases": cases,
+            "asymmetric": asymmetric,
+            "asymmetric with rho r_u < 1": broken,
+            "two classes: asymmetric iff rho r_u > 1": two_classes,
+            "three classes: rho r_u > 1, but not asymmetric": insufficient,
+        },
     )
 
 
@@ -341,10 +358,14 @@ def equal_ratios(paper=paper_ratio, losses=LOSSES) -> Check:
         printed=not different,
         repaired=same and upper,
         control=not any(moved) and least < most,
-        line=f"{len(losses)} losses: r_u is the paper's value for all: {upper}, moved by 0.5 % for "
-        f"{sum(moved)}; r° = r_u for all: {same}; r < r_u for {len(different)}: "
-        f"{', '.join(map(repr, different))}. Not so for every loss: drops 2, 1, 2 have "
-        f"r° = {least}, r_u = {most}.",
+        figures={
+            "losses": len(losses),
+            "r_u is the paper's value for all": upper,
+            "and its value moved by 0.5 %": sum(moved),
+            "r° = r_u for all": same,
+            "r < r_u": f"{len(different)}: {listed(different)}",
+            "a loss with drops 2, 1, 2": f"r° = {least}, r_u = {most}",
+        },
     )
 
 
@@ -370,10 +391,15 @@ def when_the_ratios_agree(ratio=printed_moves, repair=repaired_moves, upper=uppe
         printed=broken == 0,
         repaired=repaired_broken == elsewhere == 0 and more > cases,
         control=controls > 0,
-        line=f"{cases} exact cases with r = r_u: 'rho r >= 1 iff asymmetric' fails in {broken} of "
-        f"the {ties} ties rho r = 1 and in {elsewhere} others. {more} cases with r° = r_u: "
-        f"'rho r° > 1 iff asymmetric' fails in {repaired_broken}; where r° < r_u, "
-        f"'rho r_u > 1 iff' fails in {controls}.",
+        figures={
+            "exact cases with r = r_u": cases,
+            "of these, rho r = 1": ties,
+            "“asymmetric iff rho r >= 1” fails": broken,
+            "and fails where rho r is not 1": elsewhere,
+            "exact cases with r° = r_u": more,
+            "“asymmetric iff rho r° > 1” fails": repaired_broken,
+            "“asymmetric iff rho r_u > 1” fails where r° < r_u": controls,
+        },
     )
 
 
@@ -397,10 +423,15 @@ def remark_complete(ratio=printed_moves, repair=repaired_moves, upper=upper_move
         printed=sufficient and necessary,
         repaired=repaired and by_repair > affine,
         control=upper_only > 0,
-        line=f"{complete} of {len(losses)} exact losses are completely asymmetric for three "
-        f"classes, all with r_u >= 1: {necessary}. r >= 1 finds {affine} of them, all affine, and "
-        f"r° >= 1 finds {by_repair}, neither any other: {sufficient and repaired}; {upper_only} "
-        f"have r_u >= 1 and are not.",
+        figures={
+            "exact losses": len(losses),
+            "completely asymmetric for three classes": complete,
+            "all of these have r_u >= 1": necessary,
+            "r >= 1, and affine": affine,
+            "r° >= 1": by_repair,
+            "r >= 1 and r° >= 1 find no other loss": sufficient and repaired,
+            "r_u >= 1, but not completely asymmetric": upper_only,
+        },
     )
 
 
@@ -419,8 +450,12 @@ def k_class_ratio(ratio=three_class_ratio) -> Check:
     return Check(
         printed=wrong == 0 and [*found] == library == [1, Fraction(3, 4)],
         control=upper_wrong > 0,
-        line=f"{cases} exact cases, {wrong} against 'asymmetric iff rho r*_3 > 1', {upper_wrong} "
-        f"against the same with r*_2 = r_u. Drops 2, 1, 2: r*_2 = {found[0]}, r*_3 = {found[1]}.",
+        figures={
+            "exact cases": cases,
+            "against “asymmetric iff rho r*_3 > 1”": wrong,
+            "against the same with r*_2 = r_u": upper_wrong,
+            "a loss with drops 2, 1, 2": f"r*_2 = {found[0]}, r*_3 = {found[1]}",
+        },
     )
 
 
@@ -452,10 +487,17 @@ def landscape(ratio=printed_ratio) -> Check:
     return Check(
         printed=wrong == 0 and global_minimum and list(ends.values()) == [0, 1],
         control=control > 0,
-        line=f"{len(losses)} strictly concave losses, {cases} cases at 0.995 and 1.005 times "
-        f"rho = 1/r: e_n is a local minimum in {traps}, {wrong} against the rule; e_m is always "
-        f"the global one: {global_minimum}. With the paper's r = 1 the rule fails in {control}. "
-        f"Gradient descent at rho = 1.2 from u_m = 0.12 ends at u_m = {ends}.",
+        figures={
+            "strictly concave losses": len(losses),
+            "cases at 0.995 and 1.005 times rho = 1/r": cases,
+            "e_n is a local minimum": traps,
+            "against “iff rho r < 1”": wrong,
+            "e_m is always the global minimum": global_minimum,
+            "against the rule with the paper's r = 1": control,
+            "u_m where gradient descent ends from 0.12, at rho = 1.2": listed(
+                f"{name}: {u}" for name, u in ends.items()
+            ),
+        },
     )
 
 
@@ -473,8 +515,14 @@ def remark_clean_level(level=noise.clean_level, needed=Fraction(2, 3)) -> Check:
     return Check(
         printed=equal and least * needed >= 1,
         control=least * needed * Fraction(199, 200) < 1,
-        line=f"{len(expected)} noise models: c of the matrix is the formula's: {equal}. Symmetric "
-        f"0.8: c = {named[0]} for 10 classes, {named[1]} for 100; asymmetric 0.4: c = {named[2]}, "
-        f"the smallest. Smallest c r at r = {needed}: {least * needed}; with r 0.5 % lower: "
-        f"{least * needed * Fraction(199, 200)}.",
+        figures={
+            "noise models": len(expected),
+            "c of the matrix is the formula's": equal,
+            "c of symmetric 0.8 with 10 classes": named[0],
+            "c of symmetric 0.8 with 100 classes": named[1],
+            "c of asymmetric 0.4": named[2],
+            "smallest c": least,
+            f"smallest c r at r = {needed}": least * needed,
+            "smallest c r with r 0.5 % lower": least * needed * Fraction(199, 200),
+        },
     )

@@ -22,7 +22,7 @@ from alfs_utils.losses import (
     Normalized,
     NormalizedGCELoss,
 )
-from alfs_utils.paper.checks import Check
+from alfs_utils.paper.checks import Check, listed
 
 __all__ = [
     "PAIR_FLIP",
@@ -164,10 +164,15 @@ def theorem_3(loss=ngce_half, criterion=bound_at_the_vertex, gap=gap_by_differen
         printed=not refuted,
         control=bool(survive and complete[0] == count and library == [False] * 2 + [True] * 2),
         repaired=bool(wrong == 0 and identity and both),
-        line="NGCE (1/2) at (16/25, 9/25, 0) against e_1: "
-        + ", ".join(f"{a} < {b}" for a, b in found)
-        + f"; {count} symmetric tables each for k = 2, 3, 4, of which {complete} completely "
-        f"asymmetric: criterion wrong on {wrong}; MAE and NGCE (2) survive {len(lattice)} points",
+        figures={
+            "NGCE (1/2), risk at (16/25, 9/25, 0) against e_1": listed(
+                f"{a} < {b}" for a, b in found
+            ),
+            "symmetric tables for each of k = 2, 3, 4": count,
+            "completely asymmetric": listed(complete),
+            "the criterion is wrong": wrong,
+            f"MAE and NGCE (2) survive {len(lattice)} points": survive,
+        },
     )
 
 
@@ -225,8 +230,12 @@ def ghosh_symmetric_noise(noisy=noisy_from_clean) -> Check:
     return Check(
         printed=bool(identity and tolerant),
         control=beyond > 0,
-        line=f"{cases} cases at k = 2, 3, 4, up to 99 % of (k - 1)/k: closed form exact: {identity}"
-        f", noisy minimisers are clean ones: {tolerant}; beyond (k - 1)/k, {beyond} failures",
+        figures={
+            "cases at k = 2, 3, 4, up to 99 % of (k - 1)/k": cases,
+            "the closed form is exact": bool(identity),
+            "noisy minimisers are clean ones": bool(tolerant),
+            "failures beyond (k - 1)/k": beyond,
+        },
     )
 
 
@@ -272,10 +281,13 @@ def ghosh_quotation(bound=ghosh_bound, domination=dominant) -> Check:
         printed=not refuted,
         control=without_bound[0] > 0 < without_domination[0],
         repaired=held[0] == 0 < held[1],
-        line=f"NGCE (1/2), 40 % pair flip: clean loss {clean[0]} and noisy {noisy[0]} at e_1, "
-        f"{clean[1]} and {noisy[1]} at (16/25, 9/25, 0); failures with bound and domination "
-        f"{held[0]} of {held[1]}, without the bound {without_bound[0]} of {without_bound[1]}, "
-        f"without domination {without_domination[0]} of {without_domination[1]}",
+        figures={
+            "NGCE (1/2) at e_1, 40 % pair flip": f"clean loss {clean[0]}, noisy {noisy[0]}",
+            "the same at (16/25, 9/25, 0)": f"clean loss {clean[1]}, noisy {noisy[1]}",
+            "failures with bound and domination": (held[0], held[1]),
+            "failures without the bound": (without_bound[0], without_bound[1]),
+            "failures without domination": (without_domination[0], without_domination[1]),
+        },
     )
 
 
@@ -330,10 +342,15 @@ def nce_infimum(inverse=point_with_nce, least=np.min) -> Check:
         printed=bool(clean[-1] > 1e-3),
         control=bool(mae.min() > 1),
         repaired=bool(onto < 1e-9 and below == 0 and reached < 1e-6),
-        line="clean NCE of a wrong prediction with u_3 = exp(-10), exp(-1e3), exp(-1e6): "
-        + ", ".join(f"{x:.1e}" for x in clean)
-        + f" (MAE: {mae.min():.1f} and more); values p hit to 1e-9: {onto < 1e-9}; infimum "
-        f"min w undercut {below} times, reached to 1e-6: {reached < 1e-6}",
+        figures={
+            "clean NCE of a wrong prediction, u_3 = exp(-10), exp(-1e3), exp(-1e6)": listed(
+                f"{x:.1e}" for x in clean
+            ),
+            "MAE of the same predictions": f"{mae.min():.1f} and more",
+            "NCE takes given values p to 1e-9": bool(onto < 1e-9),
+            "risks below min w": int(below),
+            "min w is reached to 1e-6": bool(reached < 1e-6),
+        },
     )
 
 
@@ -404,9 +421,13 @@ def normalised_losses(threshold=shifted_threshold, rounds=2) -> Check:
         printed=refuted >= at_vertex,
         control=without_shift > 0,
         repaired=bool(wrong == symmetric == 0 < cases),
-        line=f"NGCE (1/2), 40 % pair flip: {refuted} < {at_vertex}; {cases} weights at 0.995 and "
-        f"1.005 of the shifted threshold: wrong on {wrong}, without the shift on {without_shift}; "
-        f"symmetric noise: failures {symmetric}",
+        figures={
+            "NGCE (1/2), 40 % pair flip, (16/25, 9/25, 0) against e_1": f"{refuted} < {at_vertex}",
+            "weights at 0.995 and 1.005 of the shifted threshold": cases,
+            "the shifted threshold is wrong": wrong,
+            "the threshold without the shift is wrong": without_shift,
+            "failures under symmetric noise": symmetric,
+        },
     )
 
 
@@ -466,8 +487,14 @@ def theorem_5(combine=weighted_sum, bound=min) -> Check:
     return Check(
         printed=bool(failures == 0 < both and broken == 0),
         control=one_fails > 0,
-        line=f"{both} pairs of tables with both asymmetric: sum fails {failures} times; "
-        f"{one} with one of two: {one_fails}; {pairs} ratios below the smaller one: {broken}",
+        figures={
+            "pairs of tables, both asymmetric": both,
+            "their sum is not asymmetric": failures,
+            "pairs of tables, one asymmetric": one,
+            "the sum of such a pair is not asymmetric": one_fails,
+            "pairs of losses": pairs,
+            "the ratio of the sum is below the smaller one": broken,
+        },
     )
 
 
@@ -539,10 +566,14 @@ def nce_plus_alf(rate=rate_constant, minimise=minimise_on_box) -> Check:
         printed=bool(min(leaked) <= corner),
         control=alone,
         repaired=bool(increasing and max(abs(x - 1) for x in constants) < 3e-3),
-        line="NCE + MAE, w = (1, .9, .01): u_t = "
-        + ", ".join(f"{x:.3f}" for x in values[0])
-        + f" at B = 5, 10, 20, 200, 1000; "
-        f"{len(MIXTURES)} mixtures: largest u_t at B = 10 {1 - min(leaked):.3f}, "
-        f"(1 - u_t) 2B / c at B = 1e5 within 0.3 % of 1: "
-        f"{max(abs(x - 1) for x in constants) < 3e-3}; corner without NCE: {alone}",
+        figures={
+            "NCE + MAE, w = (1, .9, .01): u_t at B = 5, 10, 20, 200, 1000": listed(
+                f"{x:.3f}" for x in values[0]
+            ),
+            f"largest u_t of {len(MIXTURES)} mixtures at B = 10": f"{1 - min(leaked):.3f}",
+            "(1 - u_t) 2B / c at B = 1e5 is within 0.3 % of 1": bool(
+                max(abs(x - 1) for x in constants) < 3e-3
+            ),
+            "without NCE the corner is the minimiser": alone,
+        },
     )

@@ -19,7 +19,7 @@ from alfs_utils.losses import (
     MAELoss,
     NormalizedGCELoss,
 )
-from alfs_utils.paper.checks import Check
+from alfs_utils.paper.checks import Check, listed
 
 __all__ = [
     "agce_example",
@@ -80,9 +80,11 @@ def assumption_2(softmax=top_probability) -> Check:
         printed=any(u == 1 for u in exact.values()),
         control=bool(rounded) and rounded[0] == 37,
         repaired=max(tops) < 1e-40 and 0 <= excess[2] < 1e-10 < excess[1] < excess[0],
-        line=f"softmax_y < 1 in {sum(u < 1 for u in exact.values())} of {len(exact)} exact cases; "
-        f"1 - softmax_y < 1e-40 at a gap of 100 ln 3: {max(tops) < 1e-40}; float64 says 1 from a "
-        f"gap of {rounded[0] if rounded else None} on",
+        figures={
+            "softmax_y < 1, exact": (sum(u < 1 for u in exact.values()), len(exact)),
+            "1 - softmax_y < 1e-40 at a logit gap of 100 ln 3": max(tops) < 1e-40,
+            "float64 says 1 from a logit gap of": rounded[0] if rounded else None,
+        },
     )
 
 
@@ -118,9 +120,13 @@ def assumption_2_cannot_be_dropped(loss=agce_example, risks=binary_risks) -> Che
         printed=not (clean_r < clean_w and noisy_w < noisy_r),
         control=mae[0][0] < mae[1][0] and mae[0][1] < mae[1][1],
         repaired=best[0] < min(clean_r, clean_w) and best[1] < min(noisy_r, noisy_w),
-        line=f"AGCE (1/10, 2), eta = {eta}: clean risks {clean_r} < {clean_w}, noisy {noisy_r} > "
-        f"{noisy_w}; the perfect function has {best[0]} and {best[1]}; "
-        f"MAE: clean {mae[0][0]} < {mae[1][0]}, noisy {mae[0][1]} < {mae[1][1]}",
+        figures={
+            f"AGCE (1/10, 2), eta = {eta}: clean risks, right and wrong": f"{clean_r} < {clean_w}",
+            "noisy risks, right and wrong": f"{noisy_r} > {noisy_w}",
+            "clean and noisy risk of the perfect function": listed(best),
+            "MAE: clean risks, right and wrong": f"{mae[0][0]} < {mae[1][0]}",
+            "MAE: noisy risks, right and wrong": f"{mae[0][1]} < {mae[1][1]}",
+        },
     )
 
 
@@ -179,8 +185,11 @@ def theorem_4(asymmetric=asymmetric_on_grid, worlds=1500) -> Check:
     return Check(
         printed=held[0] == 0 and held[1] > 100,
         control=bent[0] > 0 < bare[0],
-        line="failures "
-        + ", ".join(f"{name}: {bad} of {total}" for name, (bad, total) in failures.items()),
+        figures={
+            "failures, asymmetric loss and perfect function": (held[0], held[1]),
+            "failures, loss not asymmetric": (bent[0], bent[1]),
+            "failures, no perfect function": (bare[0], bare[1]),
+        },
     )
 
 
@@ -229,8 +238,12 @@ def theorem_4_limit(modulus=excess_modulus) -> Check:
     return Check(
         printed=broken == loose == 0,
         control=without > 0,
-        line=f"{cases} pairs of loss and weights: bound broken {broken} times, not attained "
-        f"{loose} times; without the ratio broken {without} times",
+        figures={
+            "pairs of loss and weights": cases,
+            "the bound is broken": broken,
+            "the bound is not attained": loose,
+            "the bound without the ratio is broken": without,
+        },
     )
 
 
@@ -272,8 +285,10 @@ def data_distribution(noisy=noisy_labels) -> Check:
         printed=not refuted,
         control=bool(wrong["overlap"] > 0),
         repaired=bool(wrong["no overlap"] == wrong["symmetric noise"] == 0),
-        line=f"p(y|x) = (3/5, 2/5), given labels ({given[0]}, {given[1]}); wrong label for "
-        + ", ".join(f"{name} {count} of 900" for name, count in wrong.items()),
+        figures={
+            "p(y|x) = (3/5, 2/5): distribution of the given label": f"({given[0]}, {given[1]})"
+        }
+        | {f"wrong label, {name}": (count, 900) for name, count in wrong.items()},
     )
 
 
@@ -316,9 +331,18 @@ def any_noise_model(assumption=dominant) -> Check:
         printed=not (same and minimiser[0] < 0.5),
         control=seen[False][0] == seen[False][1] > 0,
         repaired=seen[True][0] == 0 < seen[True][1],
-        line=f"60 % pair flip: MAE predicts class {1 + int(minimiser.argmax())} instead of 1; two "
-        f"worlds with the same noisy data: {same}; not the clean vertex: {seen[True][0]} of "
-        f"{seen[True][1]} dominant, {seen[False][0]} of {seen[False][1]} other weights",
+        figures={
+            "60 % pair flip of class 1: MAE predicts class": 1 + int(minimiser.argmax()),
+            "two worlds have the same noisy data": same,
+            "dominant weights: the minimiser is not the clean vertex": (
+                seen[True][0],
+                seen[True][1],
+            ),
+            "other weights: the minimiser is not the clean vertex": (
+                seen[False][0],
+                seen[False][1],
+            ),
+        },
     )
 
 
@@ -383,9 +407,14 @@ def argmax_tolerance(gain=swap_gain, ce_minimiser=normalise) -> Check:
     return Check(
         printed=bool(wrong == 0 and error < 1e-12 and ce_error < 1e-9),
         control=bool(turned == 6),
-        line=f"{cases} pairs of loss and weights: maximum at another label {wrong} times, one-hot "
-        f"{vertices} times; swap identity to 1e-12: {error < 1e-12}; CE at w / sum w to 1e-9: "
-        f"{ce_error < 1e-9}; with class weights turned around {turned} of 6 times",
+        figures={
+            "pairs of loss and weights": cases,
+            "the maximum is at another label": wrong,
+            "the minimiser is one-hot": vertices,
+            "the swap identity holds to 1e-12": bool(error < 1e-12),
+            "the minimiser of CE is w / sum w to 1e-9": bool(ce_error < 1e-9),
+            "class weights turn the maximum around": (turned, 6),
+        },
     )
 
 
@@ -425,7 +454,12 @@ def what_asymmetry_buys(tune=loss_with_ratio, samples=24) -> Check:
     return Check(
         printed=bool(right and min(accuracies) == 1),
         control=bool(half > 0.01),
-        line=f"{len(excess)} losses on {samples} samples, accuracy {min(accuracies):.1f} for all; "
-        f"clean excess 0 exactly where c r >= 1: {right}; mean excess in units of l(0) - l(1): at "
-        f"least {half:.2f} at c r = 0.5, at most {close:.0e} at c r = 0.995",
+        figures={
+            "losses": len(excess),
+            "samples": samples,
+            "least accuracy": f"{min(accuracies):.1f}",
+            "the clean excess is 0 exactly where c r >= 1": right,
+            "mean excess at c r = 0.5, in units of l(0) - l(1)": f"{half:.2f} and more",
+            "mean excess at c r = 0.995": f"{close:.0e} and less",
+        },
     )

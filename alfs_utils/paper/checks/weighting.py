@@ -165,12 +165,14 @@ def theorem_7(weight=explicit_weight, predictions=EXAMPLE, classes=20) -> Check:
         printed=not (example and refused[1] > 0),
         repaired=repaired and refused[-1] == 0,
         control=bool(largest_minimal_weight(loss.of_probability(u), best) < 0),
-        line=f"Exact, AUL(a=2, p=2), eta = 1/5: noisy risks {_texts(noisy)}, yet the mean of the "
-        f"clean losses of the first two, {_texts(mixture)}, is below those of the third, "
-        f"{_texts(clean[2])}. Random finite classes, linear programs: no weights for "
-        f"{refused[-1]} of {classes * len(CONCAVE)} with concave losses, for {refused[1]} of "
-        f"{classes * len(CONVEX)} with convex ones. For concave losses the explicit weight is "
-        f"positive, a tangent, and makes f* a minimiser: {repaired}.",
+        figures={
+            "AUL(a=2, p=2), eta = 1/5: noisy risks of three hypotheses": _texts(noisy),
+            "mean of the clean losses of the first two": _texts(mixture),
+            "clean losses of the third, which are higher": _texts(clean[2]),
+            "random classes without weights, concave losses": (refused[-1], classes * len(CONCAVE)),
+            "random classes without weights, convex losses": (refused[1], classes * len(CONVEX)),
+            "explicit weight, concave: positive, a tangent, and f* a minimiser": repaired,
+        },
     )
 
 
@@ -211,9 +213,11 @@ def theorem_7_readings(weight=importance, tables=200) -> Check:
     return Check(
         printed=bool(equal == tables),
         control=bool(impossible > 0),
-        line=f"{tables} exact cases, any loss: with w = p~/p the weighted clean risk of every "
-        f"hypothesis is its noisy risk in {equal}. With deterministic labels that weight does not "
-        f"exist in {impossible}: the noisy label can have clean probability 0.",
+        figures={
+            "exact cases, any loss": tables,
+            "with w = p~/p the weighted clean risk is the noisy risk": int(equal),
+            "with deterministic labels there is no such weight": int(impossible),
+        },
     )
 
 
@@ -251,9 +255,12 @@ def convex_set_of_losses(weight=explicit_weight, cases=200) -> Check:
     return Check(
         printed=worst > -1e-4 and 0 < inside < cases,
         control=bool(refused > 0),
-        line=f"{cases} segments of clean losses, AEL(a=1), the minimum inside {inside} of them: "
-        f"the explicit weight makes it a minimiser: {worst > -1e-4}. With the ends and a point "
-        f"just above the segment alone there are no weights in {refused} cases.",
+        figures={
+            "segments of clean losses, AEL(a=1)": cases,
+            "the minimum is inside": int(inside),
+            "the explicit weight makes it a minimiser": worst > -1e-4,
+            "the ends and a point above the segment: no weights": int(refused),
+        },
     )
 
 
@@ -286,11 +293,15 @@ def gradient_identity(weight=explicit_weight, losses=(*CONCAVE, *CONVEX), seeds=
     return Check(
         printed=bool(same and smallest > 0),
         control=bool((w < 0).any() and noisy_slope * clean_slope < 0),
-        line=f"{len(losses)} losses, {seeds} networks with 64 samples each: gradients agree to "
-        f"1e-12 of their size, also for CE: {same}; all weights positive: {bool(smallest > 0)}, "
-        f"for CE: {bool((w > 0).all())}. Three classes, MAE, noisy weights (5, 4, 1)/10, exact: "
-        f"along du/dtheta = (-1, 3, -2) the noisy risk has slope {noisy_slope}, the clean risk "
-        f"{clean_slope}.",
+        figures={
+            "losses": len(losses),
+            "networks, with 64 samples each": seeds,
+            "the gradients agree to 1e-12 of their size, also for CE": same,
+            "all weights are positive": bool(smallest > 0),
+            "all weights are positive for CE": bool((w > 0).all()),
+            "MAE, weights (5, 4, 1)/10: slope of the noisy risk along (-1, 3, -2)": noisy_slope,
+            "slope of the clean risk along the same direction": clean_slope,
+        },
     )
 
 
