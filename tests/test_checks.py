@@ -1,18 +1,21 @@
-"""Every check's negative control can come out False: where nothing is refuted, it says so."""
+"""Every check: what it finds, and that its control can say that nothing was refuted."""
 
 import inspect
 from decimal import Decimal
 from fractions import Fraction
+from html import escape
 from importlib import import_module
 from pkgutil import iter_modules
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import outcome
 
 from alfs_utils.losses import MAELoss, NCELoss
 from alfs_utils.paper import checks
 from alfs_utils.paper.checks import Check, corollaries, ratio, tolerance
+from alfs_utils.paper.verdicts import VERDICTS
 
 ROOMS = [import_module(f"{checks.__name__}.{room.name}") for room in iter_modules(checks.__path__)]
 CHECKS = {
@@ -21,6 +24,36 @@ CHECKS = {
     for name, function in inspect.getmembers(room, inspect.isfunction)
     if function.__module__ == room.__name__ and function.__annotations__.get("return") is Check
 }
+
+
+# As printed, repaired; the checks of chapters that no verdict rests on.
+EXPECTED = {entry.check: (entry.printed, entry.repaired) for entry in VERDICTS} | {
+    "asymmetric.complete_asymmetry_criterion": (True, None),
+    "calibration.monotonicity": (False, None),
+    "ratio.k_class_ratio": (True, None),
+    "ratio.landscape": (True, None),
+    "tolerance.theorem_4_limit": (True, None),
+    "tolerance.what_asymmetry_buys": (True, None),
+}
+
+
+def expected(check):
+    """The `outcome` of a check with its true formulas."""
+    (name,) = (name for name, function in CHECKS.items() if function is check)
+    return (*EXPECTED[name], True)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_finds_what_every_entry_says(name):
+    found = CHECKS[name]()
+    assert outcome(found) == (*EXPECTED[name], True), found
+    assert all(entry.agrees_with(found) for entry in VERDICTS if entry.check == name)
+    assert found == CHECKS[name](), "another answer the second time"
+    assert len(found.figures) >= 2
+    assert all(escape(name) in found._repr_html_() for name in found.figures)
+
+
+# --- the controls ---------------------------------------------------------------------------
 
 
 def everything(*arguments):
@@ -160,4 +193,4 @@ def test_the_control_can_say_that_nothing_was_refuted(name, case, monkeypatch):
 
 
 def test_no_check_is_left_out():
-    assert SILENT.keys() == CHECKS.keys()
+    assert SILENT.keys() == EXPECTED.keys() == CHECKS.keys()
