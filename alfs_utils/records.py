@@ -1,7 +1,8 @@
 """The ledger: one small text file per finished run, and what can be read from many of them.
 
 A record's id is a hash of the run's configuration, so a run has one place in the ledger wherever
-and whenever it was trained. Records are written whole or not at all.
+and whenever it was trained. Records are written whole or not at all, and each has a checksum: what
+was changed since, by a disk or by a hand, is not a record.
 """
 
 import hashlib
@@ -9,19 +10,18 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from alfs_utils import data
-from alfs_utils._files import replacing, set_aside
+from alfs_utils._files import locked, read_bytes, replacing, set_aside
 from alfs_utils.training import History, RunConfig
-from alfs_utils.training.history import CURVES
+from alfs_utils.training.history import CURVES, check_curves, failed_epoch
 
 __all__ = [
     "Record",
@@ -30,16 +30,19 @@ __all__ = [
     "load",
     "make",
     "pack",
+    "parse",
     "path_of",
     "read",
     "run_id",
     "runs_of",
+    "seal",
     "to_csv",
     "unpack",
     "write",
 ]
 
-Record = dict  # what is in a file: see `make`
+Record = dict[str, Any]  # what is in a file: see `make`
+LARGEST = 1_000_000  # bytes: what is larger is no record, and is not parsed
 
 
 def run_id(config: RunConfig) -> str:
@@ -58,31 +61,38 @@ def run_id(config: RunConfig) -> str:
 
 
 def make(history: History) -> Record:
-    """The record of a run."""
-    return {
-        "id": run_id(history.config),
-        "config": asdict(history.config),
-        "status": history.status,
-        **{name: _rounded(getattr(history, name)) for name in CURVES},
-        "noise_rate": history.noise_rate,
-        "labels_sha256": history.labels_sha256,
-        "data_sha256": history.data_sha256,
-        "seconds": round(history.seconds, 1),
-        "cpu_seconds": round(history.cpu_seconds, 1),
-        "mixed": history.mixed,
-        **_environment(history),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    """The record of a run that was trained here; ValueError for one that was read from a record."""
+    if history.environment is None:
+        raise ValueError(f"history: expected one that `train` returned, got {history!r:.100}")
+    environment = asdict(history.environment)
+    environment["deterministic"] &= not history.mixed
+    return seal(
+        {
+            "id": run_id(history.config),
+            "config": asdict(history.config),
+            "status": history.status,
+            **{name: _rounded(getattr(history, name)) for name in CURVES},
+            "noise_rate": history.noise_rate,
+            "labels_sha256": history.labels_sha256,
+            "data_sha256": history.data_sha256,
+            "seconds": round(history.seconds, 1),
+            "cpu_seconds": round(history.cpu_seconds, 1),
+            "mixed": history.mixed,
+            **environment,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    )
+
+
+def seal(record: Record) -> Record:
+    """The same record with the checksum of its other entries, "sha256", at its end."""
+    content = {name: value for name, value in record.items() if name != "sha256"}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return content | {"sha256": digest}
 
 
 def _rounded(x):
     return [_rounded(part) for part in x] if isinstance(x, list | tuple) else float(f"{x:.9g}")
-
-
-def _environment(history):
-    environment = asdict(history.environment)
-    environment["deterministic"] &= not history.mixed
-    return environment
 
 
 # --- files ----------------------------------------------------------------------------------
@@ -108,7 +118,7 @@ def write(record: Record, folder: str | os.PathLike = "results") -> Path:
     OSError
         If the file cannot be written; then what was there before is there still.
     """
-    path = path_of(_check(record), folder)
+    path = path_of(_check(record, sealed=True), folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
     with replacing(path) as file:
@@ -122,14 +132,17 @@ def read(path: str | os.PathLike) -> Record:
     Raises
     ------
     ValueError
-        If the file is no record, is cut off, or does not belong to its name; the message names it.
+        If the file is no record, is damaged, or does not belong to its name; the message names it.
+    OSError
+        If the file cannot be read.
     """
     return _read(Path(path))[0]
 
 
 def _read(path):
+    """The record in a file, and its configuration."""
     try:
-        record, config = _parse(path.read_bytes())
+        record, config = _parsed(read_bytes(path), sealed=True)
     except ValueError as error:
         raise type(error)(f"{path}: {error}") from error
     if record["id"] != path.stem:
@@ -137,43 +150,96 @@ def _read(path):
     return record, config
 
 
-def _parse(text):
-    """A record and its configuration."""
+def parse(text: bytes, sealed: bool = True) -> Record:
+    """The record in a text, checked; `sealed=False` for one from before there were checksums.
+
+    Raises
+    ------
+    ValueError
+        Whatever is wrong with the text.
+    """
+    return _parsed(text, sealed)[0]
+
+
+def _parsed(text, sealed):
+    if len(text) > LARGEST:
+        raise ValueError(f"not a whole record: expected at most {LARGEST} bytes, got {len(text)}")
     try:
-        record = json.loads(text)
-        return record, _check(record)
-    except _NewerError:
+        record = json.loads(text, object_pairs_hook=_once)
+        return record, _check(record, sealed)
+    except _OtherVersionError:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"not a whole record: {error!r}") from error
+    except Exception as error:  # among them RecursionError and MemoryError
+        raise ValueError(f"not a whole record: {error!r:.300}") from error
 
 
-class _NewerError(ValueError):
-    """A record is whole, and this version of the library does not know what it says."""
+def _once(pairs):
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        raise ValueError("a key stands twice")
+    return record
 
 
-def _check(record):
-    known = {f.name for f in fields(RunConfig)}
-    if unknown := sorted(record["config"].keys() - known):
-        raise _NewerError(f"written by a newer alfs_utils, which has {', '.join(unknown)}")
+class _OtherVersionError(ValueError):
+    """A record may be whole, but is none of this version of the library."""
+
+
+def _check(record, sealed):
+    """The configuration of a record; an error of any class if something is wrong with it."""
+    if not isinstance(record, dict):
+        raise TypeError("expected an object")
+    if sealed and "sha256" not in record:
+        _check(record, sealed=False)
+        raise _OtherVersionError("has no checksum: tools/seal_records.py checks it and adds it")
+    if sealed and seal(record)["sha256"] != record["sha256"]:
+        raise ValueError("sha256: expected the checksum of the other entries")
+    if unknown := sorted(record["config"].keys() - _CONFIG):
+        raise _OtherVersionError(f"written by a newer alfs_utils, which has {', '.join(unknown)}")
     config = RunConfig(**record["config"])
     if record["id"] != run_id(config):
         raise ValueError(f"id {record['id']!r} does not belong to the configuration")
     for name in sorted(_NEEDED - record.keys()):
         raise ValueError(f"{name} is missing")
-    epochs = len(record["test_accuracy"])
-    if record["status"] == "finished" and epochs != config.epochs:
-        raise ValueError(f"expected {config.epochs} epochs, got {epochs}")
-    for name in CURVES:
-        # `memorised` is empty without wrong labels.
-        if len(record[name]) != epochs and not (name == "memorised" and not record[name]):
-            raise ValueError(f"{name}: expected {epochs} epochs, got {len(record[name])}")
-        if not np.isfinite(record[name]).all():
-            raise ValueError(f"{name}: expected finite numbers")
+    for name in record.keys() & (_CONFIG | {*_SCORES}):
+        raise ValueError(f"{name}: expected no such entry, which `load` computes")
+    for name, (legal, accept) in _LEGAL.items():
+        if name in record and not accept(record[name]):
+            raise ValueError(f"{name}: expected {legal}, got {record[name]!r:.60}")
+    failed = failed_epoch(record["status"])
+    if not 1 <= (failed or 1) <= config.epochs:
+        raise ValueError(f"status: expected an epoch up to {config.epochs}, got {failed}")
+    epochs = failed - 1 if failed else config.epochs
+    check_curves(record, epochs)
+    if epochs and bool(record["memorised"]) != (record["noise_rate"] > 0):
+        raise ValueError("memorised: expected a curve if there are wrong labels, else none")
     return config
 
 
-_NEEDED = {"status", "seconds", "device", "code", "noise_rate", "finished", *CURVES}
+def _is(kind, accept=lambda value: True):
+    return lambda value: type(value) is kind and accept(value)
+
+
+def _is_date(text):
+    return datetime.fromisoformat(text).tzinfo is not None
+
+
+_CONFIG = {f.name for f in fields(RunConfig)}
+_NAME = "a text of at most 200 characters", _is(str, lambda text: 0 < len(text) <= 200)
+_HASH = "64 hexadecimal digits", _is(str, re.compile("[0-9a-f]{64}").fullmatch)
+_SECONDS = "a number >= 0", _is(float, lambda x: 0 <= x < float("inf"))
+_FLAG = "true or false", _is(bool)
+_COUNT = "an integer >= 1", _is(int, lambda n: n >= 1)
+_LEGAL = {
+    **dict.fromkeys(("device", "torch", "numpy", "python", "code"), _NAME),
+    **dict.fromkeys(("labels_sha256", "data_sha256"), _HASH),
+    **dict.fromkeys(("seconds", "cpu_seconds"), _SECONDS),
+    **dict.fromkeys(("mixed", "deterministic", "tf32", "compiled"), _FLAG),
+    **dict.fromkeys(("threads", "processes"), _COUNT),
+    "noise_rate": ("a number in [0, 1]", _is(float, lambda x: 0 <= x <= 1)),
+    "finished": ("a date with its time zone", _is(str, _is_date)),
+}
+# Entries that came later are not in the first records.
+_NEEDED = {"status", *CURVES, *_LEGAL} - {"mixed", "tf32", "compiled", "processes"}
 
 
 def find(config: RunConfig, folder: str | os.PathLike = "results") -> Record | None:
@@ -182,19 +248,24 @@ def find(config: RunConfig, folder: str | os.PathLike = "results") -> Record | N
     Raises
     ------
     ValueError
-        If a newer version of the library wrote it; then it stays where it is.
+        If another version of the library wrote it; then it stays where it is.
+    OSError
+        If it cannot be read.
     """
     path = path_of(config, folder)
     try:
         return read(path)
     except FileNotFoundError:
-        return None
-    except _NewerError:
+        if not path.is_symlink():
+            return None
+        error = ValueError(f"{path}: a link to nothing")
+    except _OtherVersionError:
         raise
-    except ValueError as error:
-        aside = set_aside(path)
-        warnings.warn(f"{error}; renamed to {aside.name}", RuntimeWarning, stacklevel=2)
-        return None
+    except ValueError as found:
+        error = found
+    aside = set_aside(path)
+    warnings.warn(f"{error}; renamed to {aside.name}", RuntimeWarning, stacklevel=2)
+    return None
 
 
 def load(folder: str | os.PathLike = "results") -> pd.DataFrame:
@@ -209,22 +280,34 @@ def load(folder: str | os.PathLike = "results") -> pd.DataFrame:
         copy of a run, are left out with a warning that names them.
     """
     rows, seen = [], {}
-    for path in sorted(Path(folder).rglob("[!.]*.json")):
-        if not re.fullmatch("[0-9a-f]{12}", path.stem):
-            continue  # something else that is kept in the folder
+    for path in _paths(folder):
         try:
             record, config = _read(path)
             first = seen.setdefault(record["id"], path)
             if first is not path:
                 raise ValueError(f"{path}: the same run as {first}")
             rows.append(_row(record, config))
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             warnings.warn(f"left out: {error}", RuntimeWarning, stacklevel=2)
     columns = [f.name for f in fields(RunConfig)]
     frame = pd.DataFrame(rows, columns=None if rows else [*_FIRST, *columns])
     return frame.sort_values(["dataset", "loss", "noise", "eta", "init_seed", "id"]).reset_index(
         drop=True
     )
+
+
+def _paths(folder) -> Iterator[Path]:
+    """All that is named like a record, in order; a folder that cannot be read is named."""
+
+    def warn(error):
+        if not isinstance(error, FileNotFoundError):
+            warnings.warn(f"left out: {error}", RuntimeWarning, stacklevel=4)
+
+    for home, folders, files in os.walk(folder, onerror=warn):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(folders + files):
+            if re.fullmatch(r"[0-9a-f]{12}\.json", name):
+                yield Path(home, name)
 
 
 _SCORES = ("last", "best", "noisy_validation", "repeated")  # properties of `History`
@@ -259,8 +342,9 @@ def to_csv(frame: pd.DataFrame, path: str | os.PathLike) -> None:
 
 def pack(record: Record, path: str | os.PathLike) -> None:
     """Append a record to a .jsonl file, one line each; several processes may do so at once."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"), open(path, "a+b") as file:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_name(f"{path.name}.lock")), open(path, "a+b") as file:
         end = file.seek(0, os.SEEK_END)
         if end:
             file.seek(end - 1)
@@ -274,18 +358,21 @@ def pack(record: Record, path: str | os.PathLike) -> None:
 def unpack(path: str | os.PathLike, folder: str | os.PathLike = "results") -> int:
     """Write the records of a .jsonl file into a ledger; returns how many were new.
 
-    A record that the ledger already has is left as it is; a damaged line is named in a warning.
+    A record that the ledger already has is left as it is; a damaged line, or a record of the ledger
+    that cannot be read, is named in a warning.
     """
     new = 0
-    for number, line in enumerate(Path(path).read_bytes().split(b"\n"), 1):
-        if not line:
-            continue
-        try:
-            record, config = _parse(line)
-        except ValueError as error:
-            warnings.warn(f"{path}, line {number}: left out: {error}", RuntimeWarning, 2)
-            continue
-        if find(config, folder) is None:
-            write(record, folder)
-            new += 1
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                record, config = _parsed(line, sealed=True)
+                there = find(config, folder) is not None
+            except (OSError, ValueError) as error:
+                warnings.warn(f"{path}, line {number}: left out: {error}", RuntimeWarning, 2)
+                continue
+            if not there:
+                write(record, folder)
+                new += 1
     return new

@@ -13,29 +13,34 @@ those of the paper.
 import atexit
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import threading
 import time
 import uuid
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
+    Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
     as_completed,
 )
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from alfs_utils import data, records, training
-from alfs_utils._arguments import integer
+from alfs_utils._arguments import integer, real
+from alfs_utils._files import locked
 from alfs_utils.data import human
 from alfs_utils.training import RunConfig
 from alfs_utils.training.environment import process
@@ -44,6 +49,20 @@ __all__ = ["estimate", "run", "states", "train_into"]
 
 TRIES = 3  # for a run whose worker process dies
 RESERVE = 100_000  # bytes, more than a record has
+DONE = "done"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all runs of a sweep share; see `run`. It goes to the workers."""
+
+    results: Path
+    device: str | None
+    threads: int
+    flag: Path  # is there as long as the sweep is to go on
+    pack: Path | None
+    weights: Path | None
+    how: dict[str, bool]
 
 
 def run(
@@ -106,57 +125,75 @@ def run(
     ValueError, OSError
         Before anything is trained: bad arguments, missing or damaged data, no place to write.
     """
-    integer("workers", workers, 1)
-    integer("threads", threads, 1)
-    own = executor is None
-    if own and device and _is_cuda(device) and not torch.cuda.is_available():
-        raise ValueError(f"device: expected 'cpu' here, where torch sees no GPU, got {device!r}")
-    if compiled and not own:
-        raise ValueError(
-            "compiled: expected False with an executor (CUDA graphs need a main thread)"
-        )
+    _check_arguments(workers, device, threads, time_budget, compiled, executor)
     _check_data(configs)
+    if not os.fspath(results):
+        raise ValueError("results: expected a folder, got ''")
     results = Path(results).absolute()
-    configs = list(dict.fromkeys(configs))
-    todo = [c for c in configs if records.find(c, results) is None]
-    counts = Counter({"already done": len(configs) - len(todo)})
+    pack, weights = (path and Path(path).absolute() for path in (pack, weights))
     _make_places(results, pack, weights)
+    _clean(results, pack)
+    configs = list(dict.fromkeys(configs))
+    todo = [c for c, state in zip(configs, states(configs, results), strict=True) if state != DONE]
+    counts = Counter({"already done": len(configs) - len(todo)})
     if weights and progress is not False:
         _name_lost_weights(weights, set(configs).difference(todo))
-    flag = results / ".work" / f"sweep-{uuid.uuid4().hex}"
-    flag.touch()
-    job = {
-        "results": results,
-        "device": device,
-        "threads": threads,
-        "deadline": None if time_budget is None else time.time() + time_budget,
-        "flag": flag,
-        "pack": pack and Path(pack).absolute(),
-        "weights": weights and Path(weights).absolute(),
-        "how": {"deterministic": deterministic, "compiled": compiled},
-    }
-    hidden = None if progress is None else not progress
-    bar = tqdm(total=len(todo), unit="run", dynamic_ncols=True, disable=hidden)
-    worker = executor or ThreadPoolExecutor(workers)
-    futures = {}
-    try:
-        with bar:
-            one = _one if executor else _in_a_process
-            futures = {worker.submit(one, config, job): config for config in todo}
-            for number, future in enumerate(as_completed(futures), 1):
-                outcome, message = _result_of(future)
-                counts[outcome] += 1
-                bar.update()
-                if outcome in ("done", "failed") and progress is not False:
-                    text = f"{outcome}: {describe(futures[future])}: {message}"
-                    bar.write(f"[{number}/{len(todo)}] {text}", file=sys.stderr)
-    finally:
-        flag.unlink(missing_ok=True)  # workers stop when they miss it, wherever they are
-        for future in futures:
-            future.cancel()
-        if own:
-            worker.shutdown()
+    how = {"deterministic": deterministic, "compiled": compiled}
+    with ExitStack() as stack:
+        flag = stack.enter_context(_flag(results, time_budget))
+        job = Job(results, device, threads, flag, pack, weights, how)
+        pools: dict[int, ProcessPoolExecutor] = {}
+        stack.callback(_shut_down, pools)
+        one = _one if executor else partial(_in_a_process, pools)
+        worker = executor or stack.enter_context(ThreadPoolExecutor(workers))
+        hidden = None if progress is None else not progress
+        bar = stack.enter_context(
+            tqdm(total=len(todo), unit="run", dynamic_ncols=True, disable=hidden)
+        )
+        futures: dict[Future, RunConfig] = {}
+        stack.callback(_stop, flag, futures)
+        for config in todo:
+            futures[worker.submit(one, config, job)] = config
+        for number, future in enumerate(as_completed(futures), 1):
+            outcome, message = _result_of(future)
+            counts[outcome] += 1
+            bar.update()
+            if outcome in ("done", "failed") and progress is not False:
+                text = f"{outcome}: {describe(futures[future])}: {message}"
+                bar.write(f"[{number}/{len(todo)}] {text}", file=sys.stderr)
     return dict(+counts)  # without zeros
+
+
+def _stop(flag, futures):
+    flag.unlink(missing_ok=True)  # workers stop when they miss it, wherever they are
+    for future in futures:
+        future.cancel()
+
+
+def _check_arguments(workers, device, threads, time_budget, compiled, executor):
+    integer("workers", workers, 1)
+    integer("threads", threads, 1)
+    if threads > 4096:
+        raise ValueError(f"threads: expected an int up to 4096, got {threads}")
+    if time_budget is not None:
+        real("time_budget", time_budget, "a number of seconds >= 0", lambda x: x >= 0)
+    if device is not None:
+        _check_device(device, here=executor is None)
+    if compiled and executor is not None:
+        raise ValueError(
+            "compiled: expected False with an executor (CUDA graphs need a main thread), got True"
+        )
+
+
+def _check_device(device, here):
+    try:
+        kind = torch.device(device).type
+    except (RuntimeError, TypeError):
+        kind = None
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(f"device: expected 'cpu' or 'cuda', got {device!r}")
+    if kind == "cuda" and here and not torch.cuda.is_available():
+        raise ValueError(f"device: expected 'cpu' here, where torch sees no GPU, got {device!r}")
 
 
 def _check_data(configs):
@@ -183,11 +220,20 @@ def _name_lost_weights(weights, done):
         print(f"{', '.join(lost)}: {text}", file=sys.stderr)
 
 
-def _is_cuda(device):
-    try:
-        return torch.device(device).type == "cuda"
-    except RuntimeError as error:
-        raise ValueError(f"device: expected 'cpu' or 'cuda', got {device!r}") from error
+@contextmanager
+def _flag(results, time_budget):
+    """A file that is there while the sweep goes on; locked, so that `_clean` knows that it does."""
+    flag = results / ".work" / f"sweep-{uuid.uuid4().hex}"
+    with locked(flag):
+        late = threading.Timer(time_budget or 0, flag.unlink, [True])
+        late.daemon = True
+        if time_budget is not None:  # a clock that is set back does not move it
+            late.start()
+        try:
+            yield flag
+        finally:
+            late.cancel()
+            flag.unlink(missing_ok=True)
 
 
 def _result_of(future):
@@ -229,7 +275,7 @@ def train_into(
     first = process()[0] == 0  # of the processes of a distributed run, one writes
     if records.find(config, results) is not None:
         return "already done", str(records.path_of(config, results))
-    with _locked(checkpoint, first) as (mine, reserve):
+    with _mine(checkpoint, first) as mine:
         if not mine:
             return "elsewhere", "another process is at work on this run"
         if first and records.find(config, results) is not None:
@@ -237,47 +283,74 @@ def train_into(
         history = training.train(config, device, checkpoint=checkpoint, progress=False, **how)
         if first:
             record = records.make(history)
-            reserve.unlink()
-            if pack:
-                records.pack(record, pack)
+            _room(checkpoint).unlink()
             records.write(record, results)
-            checkpoint.unlink(missing_ok=True)  # only now: until here it was the only copy
+            if _packed(record, pack):
+                checkpoint.unlink(missing_ok=True)  # only now: until here it was the only copy
     score = f"{history.last:.2f} %" if history.status == "finished" else history.status
     return "done", f"{score} in {history.seconds / 60:.1f} min"
 
 
-@contextmanager
-def _locked(checkpoint: Path, wanted: bool) -> Iterator[tuple[bool, Path]]:
-    """Lock a run, and keep room on the disk for its record, in case that fills up meanwhile.
+def _packed(record, pack):
+    """Append a record to the packed file, if there is one; a full disk there costs a warning."""
+    try:
+        if pack:
+            records.pack(record, pack)
+        return True
+    except OSError as error:
+        text = f"{pack}: record {record['id']} not appended, the next sweep does it ({error})"
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+        return False
 
-    Yields whether the run is ours, and the file that keeps the room. The lock's file stays: were it
-    removed, two processes could hold locks on two files of one name.
-    """
-    reserve = checkpoint.with_suffix(".room")
+
+def _room(checkpoint):
+    """The file that keeps room on the disk for the record, in case that fills up meanwhile."""
+    return checkpoint.with_suffix(".room")
+
+
+@contextmanager
+def _mine(checkpoint: Path, wanted: bool) -> Iterator[bool]:
+    """Lock a run and keep room for its record; yields whether the run is ours."""
     if not wanted:
-        yield True, reserve
+        yield True
         return
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    lock = _lock_of(checkpoint)
-    try:
-        lock.acquire(timeout=0.2, poll_interval=0.02)  # `states` holds it for a moment
-    except Timeout:
-        yield False, reserve
-        return
-    except (NotImplementedError, OSError) as error:
-        raise OSError(f"{lock.lock_file}: expected a file system with locks: {error}") from error
-    try:
-        reserve.write_bytes(bytes(RESERVE))
-        yield True, reserve
-    finally:
-        reserve.unlink(missing_ok=True)
-        lock.release()
+    # Not at once: `states` and `_clean` hold the lock for a moment.
+    with locked(checkpoint.with_suffix(".lock"), 0.5) as mine:
+        try:
+            if mine:
+                with open(_room(checkpoint), "wb") as file:
+                    file.write(bytes(RESERVE))
+            yield mine
+        finally:
+            if mine:
+                _room(checkpoint).unlink(missing_ok=True)
 
 
-def _lock_of(checkpoint):
-    return FileLock(
-        checkpoint.with_suffix(".lock"), fallback_to_soft=False, preserve_lock_file=True
-    )
+def _clean(results, pack):
+    """Remove what killed processes left, of runs and sweeps that nobody is at."""
+    work = results / ".work"
+    for flag in work.glob("sweep-*"):
+        with locked(flag, 0) as gone:
+            if gone:
+                flag.unlink(missing_ok=True)
+    left = [*work.glob("*.ckpt"), *work.glob("*.room"), *work.glob(".*.ckpt.part")]
+    left += results.glob("*/.*.json.*")
+    for run_id in {found[0] for path in left if (found := re.findall("[0-9a-f]{12}", path.name))}:
+        with locked(work / f"{run_id}.lock", 0) as mine:
+            if mine:
+                _clean_run(results, run_id, pack)
+
+
+def _clean_run(results, run_id, pack):
+    checkpoint = results / ".work" / f"{run_id}.ckpt"
+    parts = [*results.glob(f"*/.{run_id}.json.*"), checkpoint.with_name(f".{checkpoint.name}.part")]
+    for path in (*parts, _room(checkpoint)):
+        path.unlink(missing_ok=True)
+    for path in results.glob(f"*/{run_id}.json"):
+        with suppress(ValueError, OSError):  # a damaged record: its run goes on from the checkpoint
+            if checkpoint.exists() and _packed(records.read(path), pack):
+                checkpoint.unlink()
 
 
 # A run changes torch's random generator, number of threads and deterministic mode, which are all of
@@ -288,17 +361,17 @@ _ALONE = threading.Lock()
 def _one(config, job):
     """Train one configuration, in a worker; returns its outcome and a word on it."""
     with _ALONE:
-        torch.set_num_threads(job["threads"])
-        if job["how"]["deterministic"]:
+        torch.set_num_threads(job.threads)
+        if job.how["deterministic"]:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-        stop = _stopper(job)
+        stop = _stopper(job.flag)
         if stop():
             return "stopped", ""
-        weights = job["weights"] and job["weights"] / f"{records.run_id(config)}.pt"
-        how = job["how"] | {"weights": weights, "should_stop": stop}
-        device = job["device"] or _default_device()
+        weights = job.weights and job.weights / f"{records.run_id(config)}.pt"
+        how = job.how | {"weights": weights, "should_stop": stop}
+        device = job.device or _default_device()
         try:
-            return train_into(job["results"], config, device, pack=job["pack"], **how)
+            return train_into(job.results, config, device, pack=job.pack, **how)
         except training.Stopped as error:
             return "stopped", str(error)
 
@@ -307,7 +380,7 @@ def _default_device():
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _stopper(job):
+def _stopper(flag):
     """A cheap question: is it time to stop? The file system is asked at most once a second."""
     asked, answer = -1.0, False
 
@@ -315,9 +388,7 @@ def _stopper(job):
         nonlocal asked, answer
         now = time.monotonic()
         if now - asked > 1 and not answer:
-            asked = now
-            late = job["deadline"] is not None and time.time() > job["deadline"]
-            answer = late or not job["flag"].exists()
+            asked, answer = now, not flag.exists()
         return answer
 
     return stop
@@ -325,26 +396,29 @@ def _stopper(job):
 
 # --- worker processes -----------------------------------------------------------------------
 
-_mine = threading.local()
 
-
-def _in_a_process(config, job):
+def _in_a_process(pools, config, job):
     """Train a configuration in the process of this thread, which is made anew when it is broken.
 
     A process of its own for each thread: a pool of many is lost as a whole when one of them dies.
     """
+    thread = threading.get_ident()
     for _ in range(TRIES):
-        if getattr(_mine, "pool", None) is None:
+        if thread not in pools:
             context = multiprocessing.get_context("spawn")
-            _mine.pool = ProcessPoolExecutor(1, context, _start_worker)
+            pools[thread] = ProcessPoolExecutor(1, context, _start_worker)
         try:
-            return _mine.pool.submit(_one, config, job).result()
+            return pools[thread].submit(_one, config, job).result()
         except Exception as error:  # it may have broken CUDA for its process
-            _mine.pool.shutdown()
-            _mine.pool = None
+            pools.pop(thread).shutdown()
             if not isinstance(error, BrokenExecutor):
                 raise
     raise RuntimeError(f"its worker process died {TRIES} times (killed, or out of memory?)")
+
+
+def _shut_down(pools):
+    for pool in pools.values():
+        pool.shutdown()
 
 
 def _start_worker():
@@ -363,20 +437,27 @@ def _die_with_parent():
 
 
 def states(configs: Sequence[RunConfig], results: str | os.PathLike = "results") -> list[str]:
-    """State of each configuration: "done", "running", "interrupted" (has a checkpoint), "to do"."""
+    """State of each configuration, one of five.
+
+    "done"; "running"; "interrupted": it has a checkpoint; "to do"; "unreadable": its record cannot
+    be read, or another version of the library wrote it; a warning says why.
+    """
     return [_state(config, Path(results)) for config in configs]
 
 
 def _state(config, results):
     checkpoint = records.checkpoint_of(config, results)
-    if records.find(config, results) is not None:
-        return "done"
-    if checkpoint.with_suffix(".lock").exists():
-        try:
-            with _lock_of(checkpoint).acquire(timeout=0):
-                pass
-        except Timeout:
-            return "running"
+    try:
+        if records.find(config, results) is not None:
+            return DONE
+    except (OSError, ValueError) as error:
+        warnings.warn(str(error), RuntimeWarning, stacklevel=3)
+        return "unreadable"
+    lock = checkpoint.with_suffix(".lock")
+    if lock.exists():
+        with locked(lock, 0) as free:
+            if not free:
+                return "running"
     return "interrupted" if checkpoint.exists() else "to do"
 
 
@@ -388,7 +469,8 @@ def estimate(
     Times `steps` training steps, and a part of the test, of one run of each data set, network and
     precision.
     """
-    torch.set_num_threads(threads)
+    _check_arguments(1, device, threads, None, False, None)
+    torch.set_num_threads(integer("threads", threads, 1))
     epochs: Counter = Counter()
     sample = {}
     for config in configs:

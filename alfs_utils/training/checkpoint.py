@@ -42,7 +42,7 @@ def read_checkpoint(path: Path, like: dict[str, Any]) -> dict[str, Any] | None:
     path : Path
     like : dict
         The state of the run as it starts. The file must hold that of the same run: the same
-        configuration and data, and tensors of the same names, types and shapes.
+        configuration and labels, and tensors of the same names, types and shapes.
     """
     try:
         return _checked(read_bytes(path), like)
@@ -78,7 +78,7 @@ def _identity(state):
     """What stays the same as long as a run trains."""
     groups = state["tensors"]["optimizer"]["param_groups"]
     groups = [{k: v for k, v in group.items() if k != "lr"} for group in groups]
-    fixed = ("config", "data_sha256", "labels_sha256", "steps")
+    fixed = ("config", "labels_sha256", "steps")
     return {name: state[name] for name in fixed} | {"optimizer": groups}
 
 

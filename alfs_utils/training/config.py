@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from torch import nn
@@ -95,6 +96,9 @@ class RunConfig:
             object.__setattr__(self, name, bool(getattr(self, name)))
         for name, least in _LEAST.items():
             object.__setattr__(self, name, integer(name, getattr(self, name), least))
+        for name in SEEDS:
+            if getattr(self, name) >= 2**32:
+                raise ValueError(f"{name}: expected an int below 2**32, got {getattr(self, name)}")
         if self.nesterov and not self.momentum:
             raise ValueError("momentum: expected a positive number with nesterov, got 0.0")
         KINDS[self.noise].check(self)
@@ -112,14 +116,20 @@ class RunConfig:
 def _checked_loss(loss):
     """The repr of a loss that a run can train with."""
     try:
-        found = losses.loss_from_string(str(loss))
+        found, reduction = _parsed_loss(str(loss))
     except (TypeError, ValueError) as error:
         raise type(error)(
-            f"loss: expected one of alfs_utils.losses or its repr, got {loss!r}: {error}"
+            f"loss: expected one of alfs_utils.losses or its repr, got {loss!r:.200}: {error}"
         ) from error
-    if found.reduction != "mean":
+    if reduction != "mean":
         raise ValueError(f"loss: expected reduction='mean', got {loss!r}")
-    return str(found)
+    return found
+
+
+@lru_cache(maxsize=1000)  # a ledger has many runs of few losses
+def _parsed_loss(text):
+    loss = losses.loss_from_string(text)
+    return str(loss), loss.reduction
 
 
 def _checked_real(name, value, legal, accept):

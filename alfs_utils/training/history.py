@@ -67,7 +67,7 @@ class History:
         Hash of the images and clean labels (`DataSet.sha256`).
     mixed : bool
         Whether the run went on from a checkpoint of another device, version of torch, number of
-        threads or arguments of `train`; then it does not repeat bit for bit.
+        threads, arguments of `train` or images; then it does not repeat bit for bit.
     environment : Environment or None
         What the run ran on; None for a history that was read from a record.
     """

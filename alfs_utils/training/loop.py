@@ -325,7 +325,8 @@ class Run:
         for name, part in state["tensors"].items():
             getattr(self, name).load_state_dict(part)
         self.progress = Progress(**state["progress"])
-        if not self.environment.rounds_as(state["environment"]):
+        same_data = state["data_sha256"] == self.data_sha256  # an image may have been mended
+        if not (same_data and self.environment.rounds_as(state["environment"])):
             self.progress.mixed = True
         self.generators = state["generators"]
         for generator, value in zip((self.order, self.augmentation), self.generators, strict=True):
