@@ -12,12 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, require
+from conftest import ROOT
 
 from alfs_utils import records
 
 HTML = ROOT / "_build" / "html"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -96,17 +95,6 @@ FAULTS = """() => {
     faults.push('wider than the window: ' + document.documentElement.scrollWidth);
   return faults;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    require(CHROMIUM is not None, "Chromium (apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-    yield browser
-    browser.close()
-    playwright.stop()
 
 
 @pytest.fixture(scope="module")
