@@ -8,7 +8,8 @@
   // The only copy outside the library; tests/test_explorables.py holds it against alfs_utils.
   // A loss l(u) has the pull g = -l' and the sign `bend` of l''. Its weighted risk has the
   // minimiser u_i = max(0, A + K B) with [A, B] = fill(w_i) and K such that they add up to 1.
-  // GCE is AGCE with a = 0. AUL's exponent p goes by the name q, and constants that move no minimum are left out of l.
+  // GCE is AGCE with a = 0. AUL's exponent p goes by the name q, and constants that move no
+  // minimum are left out of l.
 
   const AGCE = {
     l: (u, a, q) => -((a + u) ** q) / q,
@@ -109,9 +110,9 @@
   // observed share the terms of that sum fall from the first one on.
   function lowerOdds(hits, misses, tail) {
     if (!hits) return 0;
-    const n = hits + misses;
+    const n = hits + misses, few = Math.min(hits, misses);
     let choose = 0, low = -60, high = Math.min(60, Math.log(hits / misses));
-    for (let j = 1; j <= misses; j++) choose += Math.log((hits + j) / j);
+    for (let j = 1; j <= few; j++) choose += Math.log((n - few + j) / j);
     for (let i = 0; i < 64; i++) {
       const middle = (low + high) / 2, odds = Math.exp(middle);
       let term = Math.exp(choose + hits * middle - n * Math.log1p(odds)), total = 0;
@@ -144,19 +145,16 @@
     return +(base + (Math.floor(x / step + 1e-6) + 1) * step).toPrecision(12);
   }
 
-  // Of each family the least certified a, rounded up, and the clean level that it needs.
+  // Of each family the least certified a, rounded up; none without noise, or with too much.
   function allowed(c) {
-    if (!(c - 1 > TOLERANCE)) return [];
+    if (!(c - 1 > TOLERANCE && c < Infinity)) return [];
     // Beyond 1e6, the least a of AGCE is too small for a float.
     const x = Math.log(Math.min(c, 1e6));
     return [
-      ["AGCE", 0, 0.5, ", q=0.5", 1 / Math.expm1(2 * x)],
-      ["AUL", 1, 2, ", p=2", 1 + 1 / Math.expm1(x) - 1],
-      ["AEL", 0, 1, "", 1 / x],
-    ].map(([name, base, q, rest, least]) => {
-      const a = threeDigits(least, base);
-      return [`${name}Loss(a=${a}${rest})`, 1 / ratio(name, a, q)];
-    });
+      `AGCELoss(a=${threeDigits(1 / Math.expm1(2 * x), 0)}, q=0.5)`,
+      `AULLoss(a=${threeDigits(1 + 1 / Math.expm1(x) - 1, 1)}, p=2)`,
+      `AELLoss(a=${threeDigits(1 / x, 0)})`,
+    ];
   }
 
   window.ALF = { ratio, minimiser, certify, roll, cleanLevel, allowed };
@@ -166,7 +164,8 @@
 
   // An element; attributes that start with "on" are listeners, children may be strings.
   function h(tag, attributes, ...children) {
-    const node = document.createElementNS(`http://www.w3.org/${tag === "svg" ? "2000/svg" : "1999/xhtml"}`, tag);
+    const space = tag === "svg" ? "2000/svg" : "1999/xhtml";
+    const node = document.createElementNS("http://www.w3.org/" + space, tag);
     for (const [name, value] of Object.entries(attributes || {}))
       if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
       else node.setAttribute(name, value);
@@ -226,13 +225,14 @@
 
   const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
   const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
+  const round = (x) => +x.toFixed(1);
   const show = (x) =>
     Number.isInteger(x) ? x : x === Infinity ? "∞" : Number.isNaN(x) ? "unknown" : x.toPrecision(3);
   const atLeast = (need) => (need === 1 ? "c\u00a0>\u00a01" : `c\u00a0≥\u00a0${show(need)}`);
 
   // Clean levels from 1 to 100 on a logarithmic axis: a mark, an interval, the certified band.
   function numberLine(svg, c, need, low, high) {
-    const X = (x) => 12 + (148 * Math.log10(clamp(x, 1, 100)));
+    const X = (x) => round(12 + 148 * Math.log10(clamp(x, 1, 100)));
     const box = (kind, x, end, y, height) =>
       `<rect class="alf-${kind}" x="${x}" width="${end - x}" y="${y}" height="${height}"/>`;
     svg.innerHTML = box("safe", X(need), 308, 26, 14) + line(12, 33, 308, 33)
@@ -247,7 +247,7 @@
   // --- 1: the largest takes all -------------------------------------------------------------
 
   const W = 340, H = 312, CORNERS = [[170, 30], [30, 272], [310, 272]], STEPS = 512;
-  const toXY = (u) => [0, 1].map((d) => +sum(u.map((x, i) => x * CORNERS[i][d])).toFixed(2));
+  const toXY = (u) => [0, 1].map((d) => round(sum(u.map((x, i) => x * CORNERS[i][d]))));
   const toU = (x, y) => {
     const first = (272 - y) / 242, third = (x - 30 - 140 * first) / 280;
     return [first, 1 - first - third, third];
@@ -278,22 +278,25 @@
       }
       for (let i = 0; i < F.length; i++) {
         const shade = 12 * Math.sqrt(Math.max(0, (F[i] - least) / (high - least)));
-        out[places[i]] = (Math.min(11, shade | 0) * 18 * 2 ** 24) | 0x4a2810;
+        out[places[i]] = (Math.min(11, shade | 0) * 18 * 2 ** 24) | 0x8c4610;
       }
       context.putImageData(image, 0, 0);
     };
     return canvas;
   }
 
-  // The pull g(u) / g(1) on a logarithmic axis, and the line c below which it must start.
+  // The pull g(u) / g(1) on a logarithmic axis, its highest point, and the line c.
   function pullPlot(svg, g, c) {
-    const X = (u) => 34 + 272 * u, Y = (v) => +(103 - 41 * Math.log10(clamp(v, 0.4, 200))).toFixed(1);
-    const curve = Array.from({ length: 61 }, (_, i) => (i / 60) ** 2).map((u) => `${X(u)},${Y(g(u) / g(1))}`);
-    svg.innerHTML = [1, 10, 100].map((v) => line(34, Y(v), 306, Y(v)) + text(28, Y(v) + 4, v, "end")).join("")
+    const start = g(0) / g(1), X = (u) => round(34 + 272 * u);
+    const Y = (v) => round(103 - 41 * Math.log10(clamp(v, 0.4, 200)));
+    const u = Array.from({ length: 61 }, (_, i) => (i / 60) ** 2);
+    svg.innerHTML = [1, 10, 100].map((v) =>
+      line(34, Y(v), 306, Y(v)) + text(28, Y(v) + 4, v, "end")).join("")
       + line(34, Y(c), 306, Y(c), "c") + text(306, Y(c) - 4, "c", "end")
-      + polyline(curve.join(" "), "pull") + circle(34, Y(g(0) / g(1)), 5, "dot")
+      + polyline(u.map((x) => [X(x), Y(g(x) / g(1))]).join(" "), "pull")
+      + circle(start > 1 ? 34 : 306, Y(Math.max(start, 1)), 5, "dot")
       + text(34, 138, "u = 0", "start") + text(306, 138, "u = 1", "end");
-    svg.setAttribute("aria-label", `Pull at u = 0, relative to u = 1: ${show(g(0) / g(1))}`);
+    svg.setAttribute("aria-label", `Pull at u = 0, relative to u = 1: ${show(start)}`);
   }
 
   function simplex(root) {
@@ -302,7 +305,8 @@
     const svg = drawing(W, H, "The risk of all predictions");
     const ring = h("div", {
       class: "alf-ring", role: "slider", tabindex: 0, "aria-valuemin": 0, "aria-valuemax": 1,
-      "aria-label": "Noise: up and down for the share of the true label, left and right between the others",
+      "aria-label":
+        "Noise: up and down for the share of the true label, left and right between the others",
       onpointerdown: drag, onkeydown: keys,
     });
     const loss = select("loss", Object.keys(LOSSES), paint);
@@ -312,33 +316,31 @@
     });
     const size = slider("a", { min: -2, max: 1, step: 0.01, value: -1 }, paint);
     const power = slider("q", { min: 0.1, max: 3, step: 0.05, value: 0.5 }, paint);
-    const say = h("p", { class: "alf-say" }), axis = drawing(320, 60);
-    const pull = drawing(320, 142);
+    const say = h("p", { class: "alf-say" }), axis = drawing(320, 60), pull = drawing(320, 142);
     loss.box.value = "AGCE";
-    const balls = h("p", { class: "alf-buttons" },
-      button("drop a ball", drop),
-      button("a trap: AGCE(1, 2)", () => {
-        loss.box.value = "AGCE";
-        size.box.value = 0;
-        power.box.value = 2;
-        w = inside([1.2, 1, 0.4]);
-        drop();
-      }));
-    const left = [h("div", { class: "alf-triangle" }, canvas, svg, ring),
-      note("Ring: the noise. Dot: the best prediction. Bright: low risk.")];
+    const left = [
+      h("div", { class: "alf-triangle" }, canvas, svg, ring),
+      note("Ring: the noise. Dot: the best prediction. Bright: low risk."),
+    ];
     let right = [size.row, say, axis];
     if (!small) {
-      left.push(note("Tap anywhere: from there a ball rolls downhill, by gradient descent."), balls);
-      right = [h("div", { class: "alf-fields" }, loss.row, noise.row), size.row, power.row, say, axis,
-        note("Pull on a sample, relative to u = 1. It must start below c:"), pull];
+      left.push(
+        note("Tap anywhere: from there a ball rolls downhill, by gradient descent."),
+        h("p", { class: "alf-buttons" },
+          button("drop a ball", drop), button("a trap: AGCE(1, 2)", trap)));
+      right = [
+        h("div", { class: "alf-fields" }, loss.row, noise.row), size.row, power.row, say, axis,
+        note("Pull on a sample, relative to u = 1. Its highest point, 1/r, must not lie above c:"),
+        pull,
+      ];
       svg.addEventListener("click", (event) => {
         const u = toU(...place(event));
         if (Math.min(...u) > -0.03) release(inside(u.map((x) => Math.max(x, 0.01))));
       });
     }
     root.append(
-      task("The largest takes all.", small ? "Bring the dot into the top corner: move a, or drag the ring."
-        : "Bring the dot into the top corner. Then do it by dragging the ring alone."),
+      task("The largest takes all.", "Bring the dot into the top corner"
+        + (small ? ": move the slider, or drag the ring." : ". Then do it with the noise alone.")),
       h("div", { class: "alf-columns" }, h("div", {}, ...left), h("div", {}, ...right)));
     const speak = announcer(root);
 
@@ -376,6 +378,15 @@
       release([0.1, 0.8, 0.1]);
     }
 
+    // A certified loss whose risk has a second, local minimum (chapter 7).
+    function trap() {
+      loss.box.value = "AGCE";
+      size.box.value = 0;
+      power.box.value = 2;
+      move([1.2, 1, 0.4]);
+      drop();
+    }
+
     // At once to the end where motion is not wanted.
     function release(u) {
       start = u;
@@ -391,10 +402,10 @@
       const c = w[0] / Math.max(w[1], w[2]), leads = c > 1;
       const ok = leads && certify(name, w, a, q).verdict === "asymmetric";
       canvas.draw((x) => l(x, a, q), w, risk(name, w, a, q, u.map((x) => Math.max(x, 1e-3))));
-      const [x, y] = toXY(w), [ux, uy] = toXY(u), [trail, word] = rolled(name, a, q, u);
+      const [x, y] = toXY(w), [trail, word] = rolled(name, a, q, u);
       svg.innerHTML = polyline("170,30 30,272 310,272 170,30", "edge")
-        + ["true label", "rival", "third label"].map((t, i) => text(CORNERS[i][0], CORNERS[i][1] + (i ? 28 : -12), t)).join("")
-        + line(x, y, ux, uy, "gap") + circle(ux, uy, 8, "dot") + trail;
+        + text(170, 18, "true label") + text(30, 300, "rival") + text(310, 300, "third label")
+        + line(x, y, ...toXY(u), "gap") + circle(...toXY(u), 8, "dot") + trail;
       ring.style.left = `${(100 * x) / W}%`;
       ring.style.top = `${(100 * y) / H}%`;
       size.row.hidden = name[0] !== "A";
@@ -413,9 +424,12 @@
 
     function sentence(ok, leads, c, need, u) {
       if (!leads)
-        return `✗ The right label does not lead: c = ${show(c)}. The largest takes all, and the largest is wrong, whatever the loss.`;
-      return `${ok ? "✓ Certified." : "✗ Not certified."} The right label leads its rival by c = ${show(c)}. This loss has r = ${show(1 / need)}, `
-        + (need === Infinity ? "so no c is enough. " : `so it needs ${atLeast(need)}${need === 1 ? "" : " = 1/r"}. `)
+        return `✗ The right label does not lead: c = ${show(c)}. The largest takes all, `
+          + "and the largest is wrong, whatever the loss.";
+      const needs = need === Infinity ? "no finite c is enough"
+        : `it needs ${atLeast(need)}${need === 1 ? "" : " = 1/r"}`;
+      return `${ok ? "✓ Certified." : "✗ Not certified."} The right label leads its rival by `
+        + `c = ${show(c)}. This loss has r = ${show(1 / need)}, so ${needs}. `
         + `The best prediction is ${ok ? "the right label" : triple(u)}.`;
     }
 
@@ -423,12 +437,16 @@
     function rolled(name, a, q, u) {
       if (!start) return ["", ""];
       const path = roll(name, w, a, q, start), last = path.length - 1, upto = Math.min(frame, last);
-      const trail = polyline(path.slice(0, upto + 1).map(toXY).join(" "), "trail") + circle(...toXY(path[upto]), 6, "ball");
+      const trail = polyline(path.slice(0, upto + 1).map(toXY).join(" "), "trail")
+        + circle(...toXY(path[upto]), 6, "ball");
       frame = upto < last ? frame + 3 : Infinity;
-      if (upto < last) paint();
+      if (upto < last) {
+        paint();
+        return [trail, ""];
+      }
       const caught = Math.hypot(...path[last].map((x, i) => x - u[i])) > 0.05;
-      return [trail, upto < last ? "" : caught
-        ? " The ball is caught elsewhere: the certificate is about the lowest point, not about the way there."
+      return [trail, caught
+        ? " The ball is caught elsewhere: certified is the lowest point, not the way there."
         : " The ball came to rest at the dot."];
     }
 
@@ -438,13 +456,16 @@
   // --- 2: race to memorise ------------------------------------------------------------------
 
   const percent = (x) => x.toFixed(1);
+  const at = (curve, epoch) => curve[Math.min(epoch, curve.length) - 1];
 
   function race(root) {
-    const unique = (name, some) => [...new Set(some.map((run) => run[name]))];
-    const width = clamp(root.clientWidth - 34, 280, 760), height = clamp(0.6 * width, 270, 360);
-    const paint = painter(draw), svg = drawing(width, height, "Accuracy against wrong labels repeated");
+    const nameOf = (run) => `${run.noise}, rate ${run.eta}`;
+    const width = clamp(root.parentNode.clientWidth - 34, 280, 760);
+    const height = clamp(0.6 * width, 270, 360);
+    const svg = drawing(width, height, "Accuracy against wrong labels repeated");
     let runs, only = null, t = 1, last = 0;
-    const kind = select("noise", unique("noise", DATA.runs), rates), rate = select("rate", [], choose);
+    const paint = painter(draw);
+    const noise = select("noise", [...new Set(DATA.runs.map(nameOf))], choose);
     const epoch = slider("epoch", { min: 1, step: 1, value: 1 }, () => {
       stop();
       t = +epoch.box.value;
@@ -452,38 +473,39 @@
     });
     const play = button("▶ play", toggle), table = h("table"), ids = note("");
     root.append(
-      task("Race to memorise.", "Press play. Up: right on clean test labels. To the right: wrong training labels repeated."),
-      h("div", { class: "alf-fields" }, kind.row, rate.row, play), epoch.row, svg,
-      note("◆ best epoch, which only clean labels can tell. □ epochs that noisy labels choose, one for each half of the test images."), table, ids);
+      task("Race to memorise.",
+        "Press play. Up: right on clean test labels. To the right: wrong labels repeated."),
+      h("div", { class: "alf-fields" }, noise.row, play), epoch.row, svg,
+      note("◆ best epoch, which only clean labels can tell. "
+        + "□ epochs that noisy labels choose, one for each half of the test images."), table, ids);
     const speak = announcer(root);
 
-    function rates() {
-      const found = unique("eta", DATA.runs.filter((run) => run.noise === kind.box.value));
-      rate.box.replaceChildren(...found.map((x) => h("option", {}, String(x))));
-      rate.box.value = found[found.length - 1];
-      choose();
-    }
-
     function choose() {
-      runs = DATA.runs.filter((run) => run.noise === kind.box.value && run.eta === +rate.box.value);
+      runs = DATA.runs.filter((run) => nameOf(run) === noise.box.value);
       epoch.box.max = Math.max(...runs.map((run) => run.accuracy.length));
       only = null;
       t = 1;
+      const heads = ["loss", "right", "repeated", "best (epoch)", "chosen", "last"];
       table.replaceChildren(
-        h("tr", {}, ...["loss", "right", "repeated", "best (epoch)", "chosen", "last"].map((x) => h("th", { scope: "col" }, x))),
-        ...runs.map((run) => {
-          run.pick = button(run.method, () => {
-            only = only === run ? null : run;
-            paint();
-          });
-          run.pick.style.borderLeft = `8px solid ${DATA.colours[run.method]}`;
-          run.now = [h("td"), h("td")];
-          const [best, chosen] = [run.best, run.chosen].map(([when, score]) => `${percent(score)} (${[...new Set([].concat(when))].join(", ")})`);
-          return h("tr", {}, h("td", {}, run.pick), ...run.now, ...[best, chosen, percent(run.last)].map((x) => h("td", {}, x)));
-        }));
-      ids.textContent = `Recorded runs on MNIST, accuracies in %, one seed each: ${runs.map((run) => `${run.method} ${run.id}`).join(", ")}.`;
+        h("tr", {}, ...heads.map((x) => h("th", { scope: "col" }, x))), ...runs.map(entry));
+      ids.textContent = "Recorded runs on MNIST, accuracies in %, one seed each: "
+        + runs.map((run) => run.method + " " + run.id).join(", ") + ".";
       stop();
       paint();
+    }
+
+    // A row of the table; its button shows this run alone.
+    function entry(run) {
+      run.pick = button(run.method, () => {
+        only = only === run ? null : run;
+        paint();
+      });
+      run.pick.style.borderLeft = "8px solid " + DATA.colours[run.method];
+      run.now = [h("td"), h("td")];
+      const scores = [run.best, run.chosen].map(([epochs, score]) =>
+        `${percent(score)} (${[...new Set(epochs)].join(", ")})`);
+      return h("tr", {}, h("td", {}, run.pick), ...run.now,
+        ...[...scores, percent(run.last)].map((x) => h("td", {}, x)));
     }
 
     function toggle() {
@@ -514,55 +536,70 @@
       const e = Math.floor(t + 1e-9);
       epoch.box.value = e;
       epoch.out.textContent = e;
-      const right = Math.max(...runs.flatMap((run) => run.repeated)), floor = Math.floor(Math.min(...runs.flatMap((run) => run.accuracy)) / 100) * 100;
-      const X = (v) => +(40 + ((width - 120) * v) / right).toFixed(1), Y = (v) => +(height - 42 - ((height - 66) * (v - floor)) / (1000 - floor)).toFixed(1);
-      const ticks = (from, to) => {
-        const d = [10, 20, 50, 100].find((x) => (to - from) / x <= 6) || 200;
-        return Array.from({ length: (to - from) / d + 1 }, (_, i) => from + i * d);
-      };
-      const labels = [];
-      svg.innerHTML = ticks(floor, 1000).map((v) => line(40, Y(v), width - 20, Y(v)) + text(34, Y(v) + 4, v / 10, "end")).join("")
+      const right = Math.max(...runs.flatMap((run) => run.repeated));
+      const floor = Math.floor(Math.min(...runs.flatMap((run) => run.accuracy)) / 100) * 100;
+      const X = (v) => round(40 + ((width - 120) * v) / right);
+      const Y = (v) => round(height - 42 - ((height - 66) * (v - floor)) / (1000 - floor));
+      const labels = [], order = [...runs].sort((x, y) => at(y.accuracy, e) - at(x.accuracy, e));
+      const tracks = order.map((run) => track(run, e, X, Y, labels));
+      svg.innerHTML = ticks(floor, 1000).map((v) =>
+        line(40, Y(v), width - 20, Y(v)) + text(34, Y(v) + 4, v / 10, "end")).join("")
         + ticks(0, right).map((v) => text(X(v), height - 24, v / 10)).join("")
-        + text(40, 12, "accuracy on clean test labels, %", "start") + text(width - 20, height - 6, "wrong training labels repeated, % →", "end")
-        + runs.map((run) => track(run, e, X, Y, labels)).join("");
-      speak(`Epoch ${e}: ` + runs.map(({ method, now }) => `${method} ${now[0].textContent} % right, ${now[1].textContent} % repeated`).join("; "));
+        + text(40, 12, "accuracy on clean test labels, %", "start")
+        + text(width - 20, height - 6, "wrong training labels repeated, % →", "end")
+        + tracks.map((x) => x[0]).join("") + tracks.map((x) => x[1]).join("");
+      speak(`Epoch ${e}: ` + runs.map(({ method, now: [hit, wrong] }) =>
+        `${method} ${hit.textContent} % right, ${wrong.textContent} % repeated`).join("; "));
     }
 
-    // A run up to now: its tail, its marks as far as they are passed, its dot and name.
+    function ticks(from, to) {
+      const d = [10, 20, 50, 100].find((x) => (to - from) / x <= 6) || 200;
+      return Array.from({ length: (to - from) / d + 1 }, (_, i) => from + i * d);
+    }
+
+    // A run up to now: its tail with the marks it has passed; its dot and name, which lie above.
     function track(run, e, X, Y, labels) {
-      const at = (curve, i) => curve[Math.min(i, curve.length) - 1];
-      const now = [run.repeated, run.accuracy].map((curve) => at(curve, e) + (t - e) * (at(curve, e + 1) - at(curve, e)));
+      const between = (curve) => at(curve, e) + (t - e) * (at(curve, e + 1) - at(curve, e));
       const spot = (when) => [X(at(run.repeated, when)), Y(at(run.accuracy, when))];
-      const tail = Array.from({ length: e }, (_, i) => spot(i + 1)), x = X(now[0]), y = Y(now[1]);
+      const x = X(between(run.repeated)), y = Y(between(run.accuracy));
+      const tail = [...Array.from({ length: e }, (_, i) => spot(i + 1)), [x, y]];
       run.now[0].textContent = percent(at(run.accuracy, e) / 10);
       run.now[1].textContent = percent(at(run.repeated, e) / 10);
       run.pick.setAttribute("aria-pressed", only === run);
-      const hue = DATA.colours[run.method], box = ([bx, by], d) => `<path fill="${d ? hue : "none"}" stroke="${hue}" stroke-width="2" d="M${bx} ${by}${d || "m-5 -5h10v10h-10z"}"/>`;
+      const hue = DATA.colours[run.method], dim = only && only !== run;
+      const marks = (epochs, shape, fill) => epochs.filter((when) => when <= e).map((when) =>
+        `<path fill="${fill}" stroke="${hue}" d="M${spot(when)}${shape}"/>`).join("");
       let name = y + 4;
       while (labels.some(([a, b]) => Math.abs(a - x) < 64 && Math.abs(b - name) < 13)) name += 4;
       labels.push([x, name]);
-      const dim = only && only !== run;
-      return `<g opacity="${dim ? 0.18 : 1}">` + polyline([...tail, [x, y]].join(" "), "tail", `stroke="${hue}"`)
-        + run.chosen[0].filter((when) => when <= e).map((when) => box(spot(when))).join("")
-        + (run.best[0] <= e ? box(spot(run.best[0]), "m0 -6l6 6l-6 6l-6 -6z") : "")
-        + circle(x, y, 6, "racer", `fill="${hue}"`) + (dim ? "" : text(x + 10, name, run.method, "start", "name")) + "</g>";
+      return [
+        `<g opacity="${dim ? 0.15 : 1}">` + polyline(tail.join(" "), "tail", `stroke="${hue}"`)
+          + marks(run.chosen[0], "m-5 -5h10v10h-10z", "none")
+          + marks(run.best[0], "m0 -6l6 6l-6 6l-6 -6z", hue) + "</g>",
+        dim ? "" : circle(x, y, 6, "racer", `fill="${hue}"`)
+          + text(x + 10, name, run.method, "start", "name"),
+      ];
     }
 
-    rates();
+    choose();
   }
 
   // --- 3: what does my noise allow? ---------------------------------------------------------
 
-  // A table of counts, rows first: numbers apart by blanks, commas or tabs, with or without names.
+  // Counts, a row for each true class: numbers apart by blanks, commas or tabs; names may stand
+  // before the rows and above the columns.
   function parse(words) {
-    const rows = words.replace(/[[\]<>&]/g, " ").split("\n").map((x) => x.replace(/#.*/, "").split(/[\s,;]+/).filter(Boolean)).filter((x) => x.length);
+    const rows = words.replace(/[[\]<>&]/g, " ").split("\n")
+      .map((x) => x.split(/[\s,;]+/).filter(Boolean)).filter((x) => x.length);
     const isName = (x) => !/^[-+.\d]/.test(x);
     const header = rows.length && rows[0].every(isName) ? rows.shift() : [];
     const own = rows.map((row) => (isName(row[0]) ? row.shift() : "")), k = rows.length;
     if (k < 2) throw Error("Expected a table of counts, a row for each true class.");
     rows.forEach((row, i) => {
-      if (row.length !== k) throw Error(`Row ${i + 1} has ${row.length} numbers; expected ${k}, one for each row.`);
-      for (const x of row) if (!/^\d{1,9}$/.test(x)) throw Error(`Row ${i + 1} has “${x}”; expected a count.`);
+      if (row.length !== k)
+        throw Error(`Row ${i + 1} has ${row.length} numbers; expected ${k}, one for each row.`);
+      for (const x of row)
+        if (!/^\d{1,6}$/.test(x)) throw Error(`Row ${i + 1} has “${x}”; expected a count.`);
     });
     return {
       names: own.map((name, i) => name || header.at(i - k) || String(i)),
@@ -583,21 +620,29 @@
     const paint = painter(draw), tables = Object.keys(DATA.tables);
     const kinds = ["symmetric", "pair flip", ...Object.keys(DATA.destinations)];
     const source = select("start from", [...tables, ...kinds], fill);
-    const area = h("textarea", { rows: 7, spellcheck: "false", wrap: "off", "aria-label": "Counts: a row for each true class, a column for each label given", oninput: paint });
+    const area = h("textarea", {
+      rows: 7, spellcheck: "false", wrap: "off", oninput: paint,
+      "aria-label": "Counts: a row for each true class, a column for each label given",
+    });
     const classes = h("input", { type: "number", min: 2, max: 100, value: 10, oninput: paint });
-    const many = h("label", { class: "alf-field" }, "classes", classes), eta = slider("η", { min: 0, max: 1, step: 0.01, value: 0.4 }, paint);
-    const map = drawing(320, 320), say = h("p", { class: "alf-say" });
-    const axis = drawing(320, 60), list = h("ul", { class: "alf-losses" });
+    const many = h("label", { class: "alf-field" }, "classes", classes);
+    const eta = slider("η", { min: 0, max: 1, step: 0.01, value: 0.4 }, paint);
+    const map = drawing(320, 320), axis = drawing(320, 60);
+    const say = h("p", { class: "alf-say" }), list = h("ul", { class: "alf-losses" });
     root.append(
-      task("What does my noise allow?", "Paste how often each class was called what, or choose a noise model."),
+      task("What does my noise allow?",
+        "Paste how often each class was called what, or choose a noise model."),
       h("div", { class: "alf-columns" },
-        h("div", {}, source.row, area, many, eta.row, map, note("Row: true class. Column: label given. Ringed: the strongest rival of each class.")),
+        h("div", {}, source.row, area, many, eta.row, map,
+          note("Row: true class. Column: label given. Ringed: the strongest rival of each class.")),
         h("div", {}, say, axis, list)));
     const speak = announcer(root);
 
     function fill() {
       const { names, counts } = DATA.tables[source.box.value] || {};
-      if (names) area.value = [names.join("\t"), ...counts.map((row, i) => [names[i], ...row].join("\t"))].join("\n");
+      if (names)
+        area.value = [names, ...counts.map((row, i) => [names[i], ...row])]
+          .map((row) => row.join("\t")).join("\n");
       draw();
     }
 
@@ -607,56 +652,72 @@
       eta.row.hidden = counted;
       many.hidden = counted || kind in DATA.destinations;
       eta.out.textContent = eta.box.value;
-      let table, found = {};
+      let table = null;
+      root.dataset.ok = false;
       try {
-        table = counted ? parse(area.value) : model(kind, clamp(Math.round(+classes.value) || 2, 2, 100), +eta.box.value);
+        const k = clamp(Math.round(+classes.value), 2, 100);
+        table = counted ? parse(area.value) : model(kind, k, +eta.box.value);
       } catch (error) {
         say.textContent = `✗ ${error.message}`;
       }
-      root.dataset.ok = false;
-      map.hidden = axis.hidden = list.hidden = !table;
-      if (table) {
-        const levels = table.rows.map((row, i) => row[i] / rivalOf(row, i)), c = Math.min(...levels);
-        found = counted ? cleanLevel(table.rows) : { low: c, estimate: c, high: c, lows: levels, highs: levels };
-        const losses = allowed(found.low);
-        root.dataset.ok = losses.length > 0;
-        say.textContent = sentence(table, found, counted);
-        list.replaceChildren(...losses.map(offer));
-        numberLine(axis, found.estimate || found.low, losses.length ? found.low : Infinity, ...(counted ? [found.low, found.high] : []));
-        heat(table);
-      }
+      map.style.display = axis.style.display = table ? "" : "none";
+      list.replaceChildren();
+      if (table) answer(table, counted);
       speak(say.textContent);
     }
 
-    function sentence({ names, rows }, { low, estimate, high, lows, highs }, counted) {
-      const level = `c = ${show(estimate)}` + (counted ? `, 95 % interval ${show(low)} to ${show(high)}. ` : ". ");
-      if (low === Infinity) return "✓ No noise: there is nothing to be robust against, any loss will do.";
-      if (low - 1 > TOLERANCE) return `✓ ${level}Certified${counted ? " for the lower end" : ""}, as is every larger a:`;
-      const doubtful = names.filter((_, i) => !(lows[i] - 1 > TOLERANCE));
-      if (high > 1) return `✗ Refused. ${level}The right label is not shown to lead in class ${doubtful.join(", ")}. Check more labels there.`;
-      const i = top(highs.map((x) => -x)), rival = rivalOf(rows[i], i);
-      return `✗ Refused. ${level}Class ${names[i]}: ${show(rival)} are labelled ${names[rows[i].indexOf(rival)]}, ${show(rows[i][i])} are right. `
-        + "A certified loss would learn the wrong label. Correct or merge such classes first.";
+    function answer(table, counted) {
+      const levels = table.rows.map((row, i) => row[i] / rivalOf(row, i)), c = Math.min(...levels);
+      const found = counted ? cleanLevel(table.rows)
+        : { low: c, estimate: c, high: c, lows: levels, highs: levels };
+      const losses = allowed(found.low);
+      root.dataset.ok = found.low - 1 > TOLERANCE;
+      say.textContent = sentence(table, found, counted);
+      list.append(...losses.map(offer));
+      numberLine(axis, found.estimate || found.low, losses.length ? found.low : Infinity,
+        ...(counted ? [found.low, found.high] : []));
+      heat(table);
     }
 
-    function offer([words, need]) {
+    function sentence({ names, rows }, { low, estimate, high, lows, highs }, counted) {
+      const level = `c = ${show(estimate)}`
+        + (counted ? `, 95 % interval ${show(low)} to ${show(high)}. ` : ". ");
+      if (low === Infinity) return "✓ No noise: every loss will do.";
+      if (low - 1 > TOLERANCE)
+        return `✓ ${level}Certified${counted ? " for the lower end" : ""}, as is every larger a:`;
+      const doubtful = names.filter((_, i) => !(lows[i] - 1 > TOLERANCE));
+      if (high > 1)
+        return `✗ Refused. ${level}The right label is not shown to lead in class `
+          + `${doubtful.join(", ")}. Check more labels there.`;
+      const i = top(highs.map((x) => -x)), rival = rivalOf(rows[i], i);
+      const j = rows[i].findIndex((x, n) => n !== i && x === rival);
+      return `✗ Refused. ${level}Class ${names[i]}: ${show(rival)} are labelled ${names[j]}, `
+        + `${show(rows[i][i])} are right. A certified loss would learn the wrong label. `
+        + "Correct or merge such classes first.";
+    }
+
+    function offer(words) {
       const code = h("code", {}, words);
       const copy = button("copy", () => {
         getSelection().selectAllChildren(code);
         document.execCommand("copy");
-        speak(copy.textContent = "copied");
+        speak((copy.textContent = "copied"));
       });
-      return h("li", {}, code, copy, h("span", { class: "alf-note" }, `needs ${atLeast(need)}`));
+      return h("li", {}, code, copy);
     }
 
     function heat({ names, rows }) {
       const k = rows.length, edge = k > 20 ? 0 : 72, cell = (320 - edge) / k;
+      const square = (x, j, i, kind, shade) => x / shade < 0.005 ? ""
+        : `<rect class="alf-${kind}" x="${edge + j * cell + 1}" y="${i * cell + 1}" `
+          + `width="${0.9 * cell}" height="${0.9 * cell}" fill-opacity="${Math.sqrt(x / shade)}"/>`;
       map.setAttribute("viewBox", `0 0 320 ${cell * k}`);
       map.setAttribute("aria-label", `Heat map of ${k} classes`);
       map.innerHTML = rows.map((row, i) => {
         const size = sum(row) || 1, rival = rivalOf(row, i);
         return (edge ? text(edge - 6, (i + 0.5) * cell + 4, names[i].slice(0, 10), "end") : "")
-          + row.map((x, j) => (x / size < 0.005 ? "" : `<rect class="alf-${j !== i && x === rival ? "rival" : "cell"}" x="${edge + j * cell + 1}" y="${i * cell + 1}" width="${cell * 0.92}" height="${cell * 0.92}" fill-opacity="${Math.sqrt(x / size)}"/>`)).join("");
+          + row.map((x, j) =>
+            square(x, j, i, j !== i && x === rival ? "rival" : "cell", size)).join("");
       }).join("");
     }
 

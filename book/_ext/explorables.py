@@ -30,7 +30,10 @@ COLOURS = {
 
 
 def runs_of_mnist(root: Path) -> list[dict]:
-    """The curves of the paper's protocol on MNIST: for each method and noise, the first seed."""
+    """The curves of the paper's protocol on MNIST: for each method and noise, the first seed.
+
+    The hardest noise comes first.
+    """
     from alfs_utils import paper, records, reproduction
 
     runs, _ = reproduction.split(records.load(root / "results"), "mnist")
@@ -38,7 +41,7 @@ def runs_of_mnist(root: Path) -> list[dict]:
     methods = list(paper.ROWS["mnist"])
     rows = sorted(
         runs.itertuples(),
-        key=lambda row: (row.noise != "symmetric", row.eta, methods.index(row.method)),
+        key=lambda row: (row.noise != "symmetric", -row.eta, methods.index(row.method)),
     )
     return [_run(row) for row in rows]
 
@@ -54,7 +57,7 @@ def _run(row):
         "seed": row.init_seed,
         "accuracy": np.rint(np.multiply(row.test_accuracy, 10)).astype(int).tolist(),
         "repeated": np.rint(np.multiply(row.memorised, 10)).astype(int).tolist(),
-        "best": [int(np.argmax(row.test_accuracy)) + 1, round(row.best, 2)],
+        "best": [[int(np.argmax(row.test_accuracy)) + 1], round(row.best, 2)],
         # One epoch per half of the test images, see `training.History.noisy_validation`.
         "chosen": [
             (np.argmax(row.half_agreement, axis=0) + 1).tolist(),
