@@ -69,7 +69,7 @@
     const distance = w[t] * r - rival, edge = TOLERANCE * rival;
     const yes = distance > edge || rival === 0;
     return {
-      c: rival > 0 ? w[t] / rival : Infinity, ratio: r,
+      c: w[t] / rival,
       verdict: yes ? "asymmetric" : distance >= -edge ? "boundary" : "not asymmetric",
     };
   }
@@ -157,7 +157,7 @@
     ];
   }
 
-  window.ALF = { ratio, minimiser, certify, roll, cleanLevel, allowed };
+  window.ALF = { ratio, minimiser, certify, cleanLevel, allowed };
   const DATA = window.ALF_DATA;
 
   // --- what the pictures share --------------------------------------------------------------
@@ -228,6 +228,7 @@
   const round = (x) => +x.toFixed(1);
   const show = (x) =>
     Number.isInteger(x) ? x : x === Infinity ? "∞" : Number.isNaN(x) ? "unknown" : x.toPrecision(3);
+  const level = (c) => `c\u00a0=\u00a0${show(c)}`;
   const atLeast = (need) => (need === 1 ? "c\u00a0>\u00a01" : `c\u00a0≥\u00a0${show(need)}`);
 
   // Clean levels from 1 to 100 on a logarithmic axis: a mark, an interval, the certified band.
@@ -238,7 +239,7 @@
     svg.innerHTML = box("safe", X(need), 308, 26, 14) + line(12, 33, 308, 33)
       + (low === undefined ? "" : box("interval", X(low), X(high), 29, 8))
       + `<path class="alf-mark" d="M${X(c)} 24l-7 -12h14z"/>`
-      + text(clamp(X(c), 30, 290), 9, `c = ${show(c)}`)
+      + text(clamp(X(c), 30, 290), 9, level(c))
       + (need < 30 && c < 25 ? text(308, 22, "certified", "end", "safe-text") : "")
       + [1, 2, 5, 10, 20, 50, 100].map((x) => text(X(x), 55, x)).join("");
     svg.setAttribute("aria-label", `Clean level ${show(c)}; certified: ${atLeast(need)}`);
@@ -305,8 +306,7 @@
     const svg = drawing(W, H, "The risk of all predictions");
     const ring = h("div", {
       class: "alf-ring", role: "slider", tabindex: 0, "aria-valuemin": 0, "aria-valuemax": 1,
-      "aria-label":
-        "Noise: up and down for the share of the true label, left and right between the others",
+      "aria-label": "Noise: up and down for the true label, left and right between the others",
       onpointerdown: drag, onkeydown: keys,
     });
     const loss = select("loss", Object.keys(LOSSES), paint);
@@ -320,7 +320,7 @@
     loss.box.value = "AGCE";
     const left = [
       h("div", { class: "alf-triangle" }, canvas, svg, ring),
-      note("Ring: the noise. Dot: the best prediction. Bright: low risk."),
+      note("Ring: how often each label is told. Dot: the best prediction. Bright: low risk."),
     ];
     let right = [size.row, say, axis];
     if (!small) {
@@ -418,18 +418,18 @@
       root.dataset.ok = ok;
       say.textContent = sentence(ok, leads, c, need, u) + word;
       ring.setAttribute("aria-valuenow", w[0].toFixed(3));
-      ring.setAttribute("aria-valuetext", `weights ${triple(w)}, c = ${show(c)}`);
+      ring.setAttribute("aria-valuetext", `weights ${triple(w)}, ${level(c)}`);
       speak(say.textContent);
     }
 
     function sentence(ok, leads, c, need, u) {
       if (!leads)
-        return `✗ The right label does not lead: c = ${show(c)}. The largest takes all, `
+        return `✗ The right label does not lead: ${level(c)}. The largest takes all, `
           + "and the largest is wrong, whatever the loss.";
-      const needs = need === Infinity ? "no finite c is enough"
+      const needs = need === Infinity ? "no finite c will do"
         : `it needs ${atLeast(need)}${need === 1 ? "" : " = 1/r"}`;
       return `${ok ? "✓ Certified." : "✗ Not certified."} The right label leads its rival by `
-        + `c = ${show(c)}. This loss has r = ${show(1 / need)}, so ${needs}. `
+        + `${level(c)}. This loss has r = ${show(1 / need)}, so ${needs}. `
         + `The best prediction is ${ok ? "the right label" : triple(u)}.`;
     }
 
@@ -487,7 +487,7 @@
       t = 1;
       const heads = ["loss", "right", "repeated", "best (epoch)", "chosen", "last"];
       table.replaceChildren(
-        h("tr", {}, ...heads.map((x) => h("th", { scope: "col" }, x))), ...runs.map(entry));
+        h("tr", {}, ...heads.map((x) => h("th", {}, x))), ...runs.map(entry));
       ids.textContent = "Recorded runs on MNIST, accuracies in %, one seed each: "
         + runs.map((run) => run.method + " " + run.id).join(", ") + ".";
       stop();
@@ -571,7 +571,7 @@
         `<path fill="${fill}" stroke="${hue}" d="M${spot(when)}${shape}"/>`).join("");
       let name = y + 4;
       while (labels.some(([a, b]) => Math.abs(a - x) < 64 && Math.abs(b - name) < 13)) name += 4;
-      labels.push([x, name]);
+      if (!dim) labels.push([x, name]);
       return [
         `<g opacity="${dim ? 0.15 : 1}">` + polyline(tail.join(" "), "tail", `stroke="${hue}"`)
           + marks(run.chosen[0], "m-5 -5h10v10h-10z", "none")
@@ -621,7 +621,7 @@
     const kinds = ["symmetric", "pair flip", ...Object.keys(DATA.destinations)];
     const source = select("start from", [...tables, ...kinds], fill);
     const area = h("textarea", {
-      rows: 7, spellcheck: "false", wrap: "off", oninput: paint,
+      rows: 7, wrap: "off", oninput: paint,
       "aria-label": "Counts: a row for each true class, a column for each label given",
     });
     const classes = h("input", { type: "number", min: 2, max: 100, value: 10, oninput: paint });
@@ -680,18 +680,18 @@
     }
 
     function sentence({ names, rows }, { low, estimate, high, lows, highs }, counted) {
-      const level = `c = ${show(estimate)}`
+      const found = level(estimate)
         + (counted ? `, 95 % interval ${show(low)} to ${show(high)}. ` : ". ");
       if (low === Infinity) return "✓ No noise: every loss will do.";
       if (low - 1 > TOLERANCE)
-        return `✓ ${level}Certified${counted ? " for the lower end" : ""}, as is every larger a:`;
+        return `✓ ${found}Certified${counted ? " for the lower end" : ""}, as is every larger a:`;
       const doubtful = names.filter((_, i) => !(lows[i] - 1 > TOLERANCE));
       if (high > 1)
-        return `✗ Refused. ${level}The right label is not shown to lead in class `
+        return `✗ Refused. ${found}The right label is not shown to lead in class `
           + `${doubtful.join(", ")}. Check more labels there.`;
       const i = top(highs.map((x) => -x)), rival = rivalOf(rows[i], i);
       const j = rows[i].findIndex((x, n) => n !== i && x === rival);
-      return `✗ Refused. ${level}Class ${names[i]}: ${show(rival)} are labelled ${names[j]}, `
+      return `✗ Refused. ${found}Class ${names[i]}: ${show(rival)} are labelled ${names[j]}, `
         + `${show(rows[i][i])} are right. A certified loss would learn the wrong label. `
         + "Correct or merge such classes first.";
     }
