@@ -406,7 +406,7 @@ def test_scrubbing_shows_the_recorded_epoch(visit):
     assert 20 < epoch < 30
     expected = record_of(page, "CE")["test_accuracy"][epoch - 1]
     assert float(row_of(page, "CE")[1]) == pytest.approx(expected, abs=0.051)
-    assert f"Epoch {epoch}: CE {expected:.1f} % right" in spoken(page)
+    assert f"Epoch {epoch}: CE {expected:.1f} % correct" in spoken(page)
 
 
 def test_playing_runs_to_the_end_and_one_run_can_be_isolated(visit):
@@ -489,6 +489,15 @@ def test_arrays_as_numpy_prints_them_are_understood(visit):
     page = visit("allow")
     page.get_by_role("textbox").fill("[[90  5]\n [ 10 80]]")
     assert said(page).startswith("✓ c = 8")
+
+
+def test_a_class_without_samples_leaves_c_unknown(visit):
+    page = visit("allow")
+    page.get_by_role("textbox").fill("one 3 1 0\ntwo 0 5 1\nthree 0 0 0")
+    found = recommend(counts=[[3, 1, 0], [0, 5, 1], [0, 0, 0]])
+    assert said(page).startswith("✗ Refused. c = unknown, 95 % interval 0 to ")
+    assert "lead in class one, two, three." in said(page) and found.doubtful == (0, 1, 2)
+    assert "c = unknown" in page.locator(".alf-mark + text").text_content().replace("\xa0", " ")
 
 
 def test_refusals_name_the_class(visit):

@@ -194,7 +194,7 @@
   }
 
   function slider(label, attributes, oninput) {
-    const name = h("span", {}, label), out = h("output");
+    const name = h("i", {}, label), out = h("span");
     const box = h("input", { type: "range", oninput, ...attributes });
     return { row: h("label", { class: "alf-slider" }, name, box, out), name, box, out };
   }
@@ -233,7 +233,7 @@
 
   // Clean levels from 1 to 100 on a logarithmic axis: a mark, an interval, the certified band.
   function numberLine(svg, c, need, low, high) {
-    const X = (x) => round(12 + 148 * Math.log10(clamp(x, 1, 100)));
+    const X = (x) => round(12 + 148 * Math.log10(clamp(x || 1, 1, 100)));
     const box = (kind, x, end, y, height) =>
       `<rect class="alf-${kind}" x="${x}" width="${end - x}" y="${y}" height="${height}"/>`;
     svg.innerHTML = box("safe", X(need), 308, 26, 14) + line(12, 33, 308, 33)
@@ -474,7 +474,7 @@
     const play = button("▶ play", toggle), table = h("table"), ids = note("");
     root.append(
       task("Race to memorise.",
-        "Press play. Up: right on clean test labels. To the right: wrong labels repeated."),
+        "Recorded runs on MNIST. Up: correct on clean labels. To the right: wrong ones repeated."),
       h("div", { class: "alf-fields" }, noise.row, play), epoch.row, svg,
       note("◆ best epoch, which only clean labels can tell. "
         + "□ epochs that noisy labels choose, one for each half of the test images."), table, ids);
@@ -485,10 +485,10 @@
       epoch.box.max = Math.max(...runs.map((run) => run.accuracy.length));
       only = null;
       t = 1;
-      const heads = ["loss", "right", "repeated", "best (epoch)", "chosen", "last"];
+      const heads = ["loss", "correct", "repeated", "best (epoch)", "chosen", "last"];
       table.replaceChildren(
         h("tr", {}, ...heads.map((x) => h("th", {}, x))), ...runs.map(entry));
-      ids.textContent = "Recorded runs on MNIST, accuracies in %, one seed each: "
+      ids.textContent = "Accuracies in %, one seed each. Records: "
         + runs.map((run) => run.method + " " + run.id).join(", ") + ".";
       stop();
       paint();
@@ -549,7 +549,7 @@
         + text(width - 20, height - 6, "wrong training labels repeated, % →", "end")
         + tracks.map((x) => x[0]).join("") + tracks.map((x) => x[1]).join("");
       speak(`Epoch ${e}: ` + runs.map(({ method, now: [hit, wrong] }) =>
-        `${method} ${hit.textContent} % right, ${wrong.textContent} % repeated`).join("; "));
+        `${method} ${hit.textContent} % correct, ${wrong.textContent} % repeated`).join("; "));
     }
 
     function ticks(from, to) {
@@ -674,7 +674,7 @@
       root.dataset.ok = found.low - 1 > TOLERANCE;
       say.textContent = sentence(table, found, counted);
       list.append(...losses.map(offer));
-      numberLine(axis, found.estimate || found.low, losses.length ? found.low : Infinity,
+      numberLine(axis, found.estimate, losses.length ? found.low : Infinity,
         ...(counted ? [found.low, found.high] : []));
       heat(table);
     }

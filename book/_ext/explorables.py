@@ -2,6 +2,7 @@
 
 Pages are opened from the disk, so the data is a classic script, too, which assigns one global. It
 is written whenever the site is built, from the ledger and the library; nothing is kept by hand.
+The library is imported late: `write_files` first finds the repository that it lies in.
 """
 
 import json
@@ -14,7 +15,7 @@ import numpy as np
 MARK = "alf-explorable"
 DATA = "explorables-data.js"
 SCRIPT = "explorables.js"
-# Told apart by their names beside the dots, too; the three asymmetric losses as in the figures.
+# Names beside the dots tell them apart, too.
 COLOURS = {
     "CE": "#0072b2",
     "FL": "#8a8a8a",
@@ -51,10 +52,8 @@ def _run(row):
     return {
         "id": row.id,
         "method": row.method,
-        "loss": row.loss,
         "noise": row.noise,
         "eta": row.eta,
-        "seed": row.init_seed,
         "accuracy": np.rint(np.multiply(row.test_accuracy, 10)).astype(int).tolist(),
         "repeated": np.rint(np.multiply(row.memorised, 10)).astype(int).tolist(),
         "best": [[int(np.argmax(row.test_accuracy)) + 1], round(row.best, 2)],
