@@ -1,11 +1,13 @@
 """What several test files share."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 def require(available: bool, what: str) -> None:
@@ -18,3 +20,15 @@ def require(available: bool, what: str) -> None:
 def outcome(check):
     """What an `alfs_utils.paper.checks.Check` found, less its words."""
     return check.printed, check.repaired, check.control
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium."""
+    require(CHROMIUM is not None, "Chromium (apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    yield browser
+    browser.close()
+    playwright.stop()

@@ -19,14 +19,13 @@ import pytest
 import sympy
 import torch
 import yaml
-from conftest import ROOT, require
+from conftest import ROOT
 from sympy.parsing import sympy_parser
 
 import alfs_utils
 from alfs_utils import losses, records
 
 HTML = ROOT / "_build" / "html"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -246,17 +245,6 @@ FAULTS = """() => {
     faults.push('wider than the window: ' + document.documentElement.scrollWidth);
   return faults;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    require(CHROMIUM is not None, "Chromium (apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-    yield browser
-    browser.close()
-    playwright.stop()
 
 
 @pytest.fixture(scope="module")
