@@ -85,9 +85,9 @@ def may_be(full, name, entries):
 
 
 def plain_defaults(app, what, name, thing, options, signature, returns):
-    """A signature whose defaults Sphinx can read: no factory, and a function by its name."""
+    """A signature whose defaults can be read: no factory, no array, a function by its name."""
     if signature is not None:
-        signature = re.sub(r"<factory>|<function <lambda>>", "...", signature)
+        signature = re.sub(r"<factory>|<function <lambda>>|array\([^()]*\)", "...", signature)
         signature = re.sub(r"<function ([\w.]+)>", r"\1", signature)
     return signature, returns
 
