@@ -25,6 +25,7 @@ from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from alfs_utils import noise
@@ -154,7 +155,7 @@ class Region:
 # --- the ratios -----------------------------------------------------------------------------
 
 
-def asymmetry_ratio(loss, definition: str = "printed"):
+def asymmetry_ratio(loss: Callable, definition: str = "printed") -> float | Fraction:
     """Asymmetry ratio r of l (Definition 3, eq. 7), as printed or repaired.
 
     "printed": Delta u is free in [0, u_2]; the infimum is that of g(a)/g(b) over a, b >= 0,
@@ -199,7 +200,7 @@ def asymmetry_ratio(loss, definition: str = "printed"):
     return min(_quotient(a, b) for a, b in zip(least[::-1], g, strict=True))
 
 
-def asymmetry_ratio_upper(loss):
+def asymmetry_ratio_upper(loss: Callable) -> float | Fraction:
     """r_u of eq. (8), the infimum over D in (0, 1] of [l(1 - D) - l(1)] / [l(0) - l(D)].
 
     g(1)/g(0) for convex l, 1 for concave l, never above 1. It is the exact ratio of two classes;
@@ -208,7 +209,7 @@ def asymmetry_ratio_upper(loss):
     return asymmetry_ratio_exact(loss, 2)
 
 
-def asymmetry_ratio_exact(loss, k: int):
+def asymmetry_ratio_exact(loss: Callable, k: int) -> float | Fraction:
     """Exact ratio of k classes, the infimum of [l(u_m) - l(1)] / sum_{i != m} [l(0) - l(u_i)].
 
     L is asymmetric on all weights (k,) with w_m/w_n = c iff c r*_k > 1, or c r*_k = 1 and the
@@ -466,7 +467,7 @@ def _settle(quotients, fuzz):
 # --- certificates ---------------------------------------------------------------------------
 
 
-def is_asymmetric(loss, weights, shape: str | None = None) -> bool | None:
+def is_asymmetric(loss: Callable, weights: npt.ArrayLike, shape: str | None = None) -> bool | None:
     """Whether a loss is asymmetric on weights (k,) (Definition 2); None if that is not known.
 
     `weights` are non-negative with a unique maximum and need not sum to 1. It is short for
@@ -475,7 +476,7 @@ def is_asymmetric(loss, weights, shape: str | None = None) -> bool | None:
     return certify(loss, _numbers("weights", weights, 1), shape).asymmetric
 
 
-def certify(loss, T, shape: str | None = None) -> Certificate:
+def certify(loss: Callable, T: npt.ArrayLike, shape: str | None = None) -> Certificate:
     """Certify that a loss is, or is not, asymmetric on a noise model; never yes without a proof.
 
     Parameters
@@ -683,7 +684,9 @@ def _allocate(cost, total):
 # --- the certified minimiser ----------------------------------------------------------------
 
 
-def weighted_risk_minimiser(loss, weights, shape: str | None = None) -> Minimum:
+def weighted_risk_minimiser(
+    loss: Callable, weights: npt.ArrayLike, shape: str | None = None
+) -> Minimum:
     """Global minimiser of the weighted risk on the simplex, with a proven lower bound.
 
     Convex l: water-filling, u_i = [g^{-1}(lambda / w_i)]_+ with sum 1, and below it the tangent
@@ -787,7 +790,7 @@ def _largest(holds, low, high):
 # --- admissible parameters ------------------------------------------------------------------
 
 
-def admissible(family, T, **fixed) -> Region:
+def admissible(family: type, T: npt.ArrayLike, **fixed: float) -> Region:
     """The a for which AGCE, AUL or AEL is asymmetric on T, in closed form (Corollaries 1 to 3).
 
     With the clean level c of T: AGCE with q < 1 iff a >= 1 / (c^(1/(1-q)) - 1), AUL with p > 1

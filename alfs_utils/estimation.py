@@ -20,6 +20,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from alfs_utils._arguments import real
 from alfs_utils.noise import count_matrix
@@ -41,7 +42,7 @@ class Interval(NamedTuple):
     high: float | np.ndarray
 
 
-def transition_intervals(counts, level: float = 0.95) -> Interval:
+def transition_intervals(counts: npt.ArrayLike, level: float = 0.95) -> Interval:
     """Transition matrix with an interval for each entry on its own.
 
     Parameters
@@ -66,7 +67,7 @@ def transition_intervals(counts, level: float = 0.95) -> Interval:
     return Interval(_lower(counts, size, tail), estimate, 1 - _lower(size - counts, size, tail))
 
 
-def class_clean_level_intervals(counts, level: float = 0.95) -> Interval:
+def class_clean_level_intervals(counts: npt.ArrayLike, level: float = 0.95) -> Interval:
     """Clean level T[i, i] / max_{j != i} T[i, j] of each class, each interval on its own.
 
     Parameters as in `transition_intervals`. Returns an Interval of (k,) float64; a class without
@@ -81,7 +82,7 @@ def class_clean_level_intervals(counts, level: float = 0.95) -> Interval:
     return Interval(low.min(axis=1), _estimates(counts), high.min(axis=1))
 
 
-def clean_level_interval(counts, level: float = 0.95) -> Interval:
+def clean_level_interval(counts: npt.ArrayLike, level: float = 0.95) -> Interval:
     """Clean level c, the smallest of all classes; see `noise.clean_level`.
 
     Parameters as in `transition_intervals`. Returns an Interval of floats.

@@ -24,6 +24,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+import numpy.typing as npt
 
 from alfs_utils import __version__
 from alfs_utils._arguments import integer, option, real
@@ -309,7 +310,9 @@ class NoisyLabels:
         }
 
 
-def corrupt(labels, T, seed: int, counts: str = "iid", recipe: str = "") -> NoisyLabels:
+def corrupt(
+    labels: npt.ArrayLike, T: npt.ArrayLike, seed: int, counts: str = "iid", recipe: str = ""
+) -> NoisyLabels:
     """Draw noisy labels from a transition matrix; the result depends on the arguments only.
 
     With the same seed and counts, what changes at a lower rate also changes at a higher one.
@@ -345,7 +348,9 @@ def corrupt(labels, T, seed: int, counts: str = "iid", recipe: str = "") -> Nois
     return _corrupt(labels, T, seed, quota, counts, recipe)
 
 
-def official_alfs(labels, dataset: str, kind: str, eta: float, seed: int) -> NoisyLabels:
+def official_alfs(
+    labels: npt.ArrayLike, dataset: str, kind: str, eta: float, seed: int
+) -> NoisyLabels:
     """Draw noisy labels with the counting of the paper's code (github.com/hitcszx/ALFs).
 
     MNIST: i.i.d. CIFAR-10/100 symmetric: exactly int(eta n) // k samples of every class, whatever
@@ -422,7 +427,9 @@ def _destinations(source, T, v):
     return target
 
 
-def transition_matrix(clean, noisy, num_classes: int | None = None) -> np.ndarray:
+def transition_matrix(
+    clean: npt.ArrayLike, noisy: npt.ArrayLike, num_classes: int | None = None
+) -> np.ndarray:
     """Realised transition matrix: shares of the noisy labels among the samples of each class.
 
     `clean` and `noisy` are (n,) integers, n >= 1; `num_classes` is k, by default one more than
@@ -438,7 +445,7 @@ def transition_matrix(clean, noisy, num_classes: int | None = None) -> np.ndarra
     return np.divide(count, size, out=np.full(count.shape, np.nan), where=size > 0)
 
 
-def class_clean_levels(T) -> np.ndarray:
+def class_clean_levels(T: npt.ArrayLike) -> np.ndarray:
     """Clean level T[i, i] / max_{j != i} T[i, j] of each class i, (k,) float64.
 
     inf for a class that never changes, 0 for one that always does.
@@ -448,7 +455,7 @@ def class_clean_levels(T) -> np.ndarray:
     return np.divide(np.diag(T), rival, out=np.full(len(T), np.inf), where=rival > 0)
 
 
-def clean_level(T) -> float:
+def clean_level(T: npt.ArrayLike) -> float:
     """Clean level c = min_i min_{j != i} T[i, i] / T[i, j] (remark to Theorem 6); inf: no noise.
 
     >>> [round(clean_level(symmetric(10, eta)), 6) for eta in (0, 0.2, 0.4, 0.6, 0.8)]
@@ -457,7 +464,7 @@ def clean_level(T) -> float:
     return float(class_clean_levels(T).min())
 
 
-def is_clean_dominant(T) -> bool:
+def is_clean_dominant(T: npt.ArrayLike) -> bool:
     """Whether T[i, i] > T[i, j] for all j != i (Assumption 1), in other words whether c > 1.
 
     >>> is_clean_dominant(pairflip(10, 0.45)), is_clean_dominant(pairflip(10, 0.5))
@@ -466,7 +473,9 @@ def is_clean_dominant(T) -> bool:
     return clean_level(T) > 1
 
 
-def dominant_classes(clean, noisy, num_classes: int | None = None) -> np.ndarray:
+def dominant_classes(
+    clean: npt.ArrayLike, noisy: npt.ArrayLike, num_classes: int | None = None
+) -> np.ndarray:
     """Which classes are dominant in a noisy data set (Definition 1), (k,) bool.
 
     Class i is if the label i is strictly the most frequent noisy label among the samples whose
@@ -480,7 +489,9 @@ def dominant_classes(clean, noisy, num_classes: int | None = None) -> np.ndarray
     return np.diag(count) > _off_diagonal(count).max(axis=1)
 
 
-def count_matrix(clean, noisy, num_classes: int | None = None) -> np.ndarray:
+def count_matrix(
+    clean: npt.ArrayLike, noisy: npt.ArrayLike, num_classes: int | None = None
+) -> np.ndarray:
     """Count how often class i was called j; arguments as in `transition_matrix`.
 
     >>> count_matrix([0, 0, 0, 1, 1], [0, 0, 1, 1, 1])

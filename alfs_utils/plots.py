@@ -1,5 +1,7 @@
 """The plots that anybody would want: losses and their pull, noise, curves of several runs."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,7 +30,7 @@ def curves(ax: Axes, histories: dict[str, list[list[float]]]) -> None:
     ax.legend()
 
 
-def curve(ax, number, name, runs):
+def curve(ax: Axes, number: int, name: str, runs: list[list[float]]) -> None:
     values = np.asarray(runs)
     epochs = np.arange(1, values.shape[1] + 1)
     line = line_style(number)
@@ -37,7 +39,7 @@ def curve(ax, number, name, runs):
     ax.fill_between(epochs, low, high, color=line["color"], alpha=0.2, linewidth=0)
 
 
-def line_style(number):
+def line_style(number: int) -> dict[str, Any]:
     """Colour and style of the line with this number: the first 28 differ."""
     return {
         "color": COLOURS[number % len(COLOURS)],
@@ -88,7 +90,7 @@ def loss_and_pull(
     u = np.linspace(0.002, 1, 500)
     figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2))
     styles = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
-    highest = 0
+    highest = 0.0
     for number, (name, loss) in enumerate(losses.items()):
         value, pull = value_and_pull(loss, u, k)
         if relative:
@@ -96,7 +98,7 @@ def loss_and_pull(
         line = {"linestyle": styles[number], "color": COLOURS[number], "label": name}
         left.plot(u, value, **line)
         right.plot(u[pull > 0], pull[pull > 0], **line)
-        highest = max(highest, value.max())
+        highest = max(highest, float(value.max()))
     top = min(1.05 * highest, top)
     left.set(xlabel="$u$", ylabel=r"loss $\ell(u)$", ylim=(-0.03 * top, top))
     right.set(xlabel="$u$", ylabel=r"pull $-\ell'(u)$, log scale", yscale="log")

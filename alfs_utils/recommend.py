@@ -17,6 +17,7 @@ import textwrap
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from alfs_utils import noise
 from alfs_utils.asymmetry import TOLERANCE, Region, admissible, certify
@@ -117,8 +118,8 @@ class Recommendation:
         if self.level is not None:
             head += f", {100 * self.level:g} % interval {self.c.low:.3g} to {self.c.high:.3g}"
         lines = [head]
+        width = max((len(option.loss) for option in self.options), default=0)
         if self.options:
-            width = max(len(option.loss) for option in self.options)
             lines.append(f"{'loss':{width}}  {'needs c':>7}  {'start':>5}  certified")
         lines += [
             f"{option.loss:{width}}  {option.needs:7.3g}  {option.start:5.2f}  {option.verdict}"
@@ -130,7 +131,14 @@ class Recommendation:
         return "\n".join(lines)
 
 
-def recommend(noisy=None, clean=None, *, counts=None, T=None, level=0.95) -> Recommendation:
+def recommend(
+    noisy: npt.ArrayLike | None = None,
+    clean: npt.ArrayLike | None = None,
+    *,
+    counts: npt.ArrayLike | None = None,
+    T: npt.ArrayLike | None = None,
+    level: float = 0.95,
+) -> Recommendation:
     """Recommend a loss for noisy labels, or say that none is certified.
 
     Give one of three things: labels (`noisy` and `clean`), `counts`, or `T`.
@@ -161,7 +169,7 @@ def recommend(noisy=None, clean=None, *, counts=None, T=None, level=0.95) -> Rec
     if T is not None:
         levels, c = noise.class_clean_levels(T), Interval(*[noise.clean_level(T)] * 3)
         return _recommendation(levels, c, None)
-    counts = count_matrix(clean, noisy) if counts is None else counts
+    counts = count_matrix(np.asarray(clean), np.asarray(noisy)) if counts is None else counts
     c = clean_level_interval(counts, level)
     return _recommendation(class_clean_level_intervals(counts, level).low, c, level)
 
@@ -222,7 +230,7 @@ def _above(region):
 def _option(loss: Loss, weights):
     certificate = certify(loss, weights)
     verdict = certificate.verdict + ("" if certificate.attained else " (limit)")
-    needs = 1 / certificate.ratio if certificate.ratio else math.inf
+    needs = 1 / float(certificate.ratio) if certificate.ratio else math.inf
     return Option(repr(loss), verdict, needs, start_of(loss, len(weights)))
 
 

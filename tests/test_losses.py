@@ -5,9 +5,11 @@ on broken copies.
 """
 
 import copy
+import inspect
 import io
 import math
 import pickle
+import pydoc
 import subprocess
 import sys
 
@@ -22,6 +24,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from alfs_utils import losses as L
+from alfs_utils import noise
+from alfs_utils.asymmetry import certify, weighted_risk_minimiser
 
 torch.set_num_threads(1)
 LOG_1E_4 = math.log(1e-4)
@@ -1035,6 +1039,99 @@ def test_import_is_light():
     rooms = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("alfs_utils")}
     assert rooms == {"alfs_utils", "alfs_utils._arguments", "alfs_utils.losses"}
     assert not loaded & {"torchvision", "pandas", "matplotlib", "scipy", "mpmath"}
+
+
+# --- a loss owns its mathematics -------------------------------------------------------------
+
+
+def check_mathematics(L, name, kwargs):
+    """curvature and inverse_slope against finite differences of l."""
+    loss, u = getattr(L, name)(**kwargs), np.linspace(0.05, 0.95, 19)
+    h = 0.01
+    l = [loss.of_probability(x) for x in (u - h, u, u + h)]
+    bend = (l[0] - 2 * l[1] + l[2]) / np.maximum(np.abs(l[0] - l[2]), 1e-300)
+    assert (np.sign(np.where(np.abs(bend) < 1e-10, 0, bend)) == loss.curvature()).all(), bend
+    if loss.curvature() == 1 and hasattr(loss, "inverse_slope"):
+        h = 1e-4
+        pull = (loss.of_probability(u - h) - loss.of_probability(u + h)) / (2 * h)
+        np.testing.assert_allclose(loss.inverse_slope(pull), u, atol=1e-4)
+
+
+@pytest.mark.parametrize("name, kwargs", [case for case in CASES if case[0] in POINTWISE])
+def test_curvature_and_inverse_slope(name, kwargs):
+    check_mathematics(L, name, kwargs)
+
+
+class SquaredLoss(L.PointwiseLoss):
+    """l(u) = (a - u)^2, as CONTRIBUTING says to add a loss; AUL with p = 2 but for constants."""
+
+    _arguments = ("a",)
+
+    def __init__(self, a, **options):
+        super().__init__(**options)
+        self.a = a
+
+    def _formula(self, u):
+        return (int(self.a) - u) ** 2
+
+    def _of_log_probability(self, log_u):
+        return (self.a - log_u.exp()) ** 2
+
+    def _derivative(self, u):
+        return -2 * (int(self.a) - u)
+
+    def curvature(self):
+        return 1
+
+    def inverse_slope(self, y):
+        return self.a - y / 2
+
+
+def test_a_new_loss_is_certified_without_touching_another_file():
+    verdicts = []
+    for eta in (0.2, 0.5, 0.8, 0.88):
+        T = noise.symmetric(10, eta)
+        ours, known = (certify(loss, T) for loss in (SquaredLoss(3), L.AULLoss(a=3, p=2)))
+        assert (ours.verdict, ours.method) == (known.verdict, known.method)
+        assert ours.ratio == pytest.approx(2 / 3, rel=1e-15)
+        verdicts.append(ours.verdict)
+    assert verdicts == ["asymmetric"] * 3 + ["not asymmetric"]
+    w = [0.4, 0.35, 0.25]
+    ours, known = (weighted_risk_minimiser(f, w) for f in (SquaredLoss(3), L.AULLoss(a=3, p=2)))
+    assert ours.method == known.method == "water-filling"
+    assert ours.u == pytest.approx(known.u, abs=1e-15)
+
+
+class Bent(L.AGCELoss):
+    """An AGCE whose formula was changed: convex, then concave; AGCE's own proof would be false."""
+
+    def _formula(self, u):
+        return (1 - u) * (2 - 3 * u * (1 - 2 * u))
+
+    def _of_log_probability(self, log_u):
+        return self._formula(log_u.exp())
+
+    def _derivative(self, u):
+        return -5 + 18 * u - 18 * u * u
+
+
+def test_a_subclass_that_changes_the_formula_inherits_no_proof():
+    w = [1.0, 0.99, 0.99]
+    assert certify(L.AGCELoss(a=6, q=1.5), w).asymmetric is True
+    for loss in (Bent(a=6, q=1.5), 0.1 * L.MAELoss() + Bent(a=6, q=1.5)):
+        certificate = certify(loss, w)
+        assert certificate.asymmetric is False and certificate.witness.gain > 0
+        assert certificate.ratio is None and certify(loss, [9.0, 1.0, 1.0]).verdict == "undecided"
+
+
+def test_signatures_show_what_every_loss_takes():
+    common = ["weight", "ignore_index", "reduction"]
+    for loss in L.LOSSES.values():
+        if loss is not L.Normalized:
+            names = list(inspect.signature(loss).parameters)
+            assert names[-3:] == common or names == [*common, "label_smoothing"], loss
+    assert list(inspect.signature(L.AGCELoss).parameters) == ["a", "q", *common]
+    assert "ignore_index: int = -100" in pydoc.render_doc(L.AGCELoss)
 
 
 # --- errors ----------------------------------------------------------------------------------

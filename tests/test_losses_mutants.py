@@ -91,6 +91,9 @@ MUTANTS = {
     "slope of AUL": ("return -power(a - u, p - 1)", "return power(a - u, p - 1)"),
     "slope of AEL": ("return -exp(-u / a) / a", "return -exp(-u / a)"),
     "slope of focal": ("return steep - power(1 - u, gamma) / u", "return -power(1 - u, gamma) / u"),
+    "curvature of AGCE": ("return (self.q < 1) - (self.q > 1)\n\n    def inverse_slope(self, y: np.ndarray) -> np.ndarray:\n        return y ** (1 / (self.q - 1)) - self.a", "return 1"),
+    "inverse slope of AUL": ("return self.a - y ** (1 / (self.p - 1))", "return self.a - y ** (self.p - 1)"),
+    "inverse slope of AEL": ("-self.a * np.log(self.a * y)", "-self.a * np.log(y)"),
     "ends: 15 digits": ("prec=60", "prec=15"),
     "ends: 17 digits": ("prec=60", "prec=17"),
     # negative learning
@@ -126,6 +129,7 @@ def checks(L):
     yield "host synchronisation", lambda: T.check_no_host_synchronisation(L, terms)
     for name, kwargs in FEW:
         if name in T.POINTWISE:
+            yield f"mathematics {name}", lambda n=name, k=kwargs: T.check_mathematics(L, n, k)
             yield f"inside {name}", lambda n=name, k=kwargs: T.check_inside(L, n, k)
             yield f"ends {name}", lambda n=name, k=kwargs: T.check_ends(L, n, k)
             yield f"gradient {name}", lambda n=name, k=kwargs: T.check_gradient(L, n, k)

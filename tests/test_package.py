@@ -1,5 +1,7 @@
 """The package as an engineer meets it: what it imports, what it costs, how it installs."""
 
+import importlib
+import inspect
 import json
 import shutil
 import subprocess
@@ -22,6 +24,7 @@ def python(code: str) -> str:
     [
         ("alfs_utils", "torch torchvision numpy pandas matplotlib sklearn"),
         ("alfs_utils.noise", "torch torchvision pandas matplotlib sklearn scipy"),
+        ("alfs_utils.estimation", "torch pandas matplotlib sklearn scipy"),
         ("alfs_utils.losses", "torchvision pandas matplotlib sklearn scipy"),
         ("alfs_utils.training", "torchvision pandas matplotlib sklearn"),
     ],
@@ -41,7 +44,102 @@ def test_import_adds_little_to_torch():
     assert min(float(python(code)) for _ in range(3)) <= 0.15
 
 
-def test_the_wheel_holds_every_module(tmp_path):
+# Nothing but torch, NumPy and the standard library of a system without fcntl can be imported.
+ALONE = """
+import sys, sysconfig, tempfile
+import numpy as np, torch
+sysconfig.get_config_vars()  # itself imports a file of the system's
+allowed = {{"alfs_utils", "torch", "numpy", "mpmath", "sympy", {more}, *sys.stdlib_module_names}}
+
+class Gate:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] not in allowed:
+            raise ModuleNotFoundError(f"{{name}} is not installed here", name=name)
+
+for name in set(sys.modules):
+    if name.split(".")[0] in {{"scipy", "pandas", "matplotlib", "filelock", "tqdm", "torchvision"}}:
+        del sys.modules[name]
+sys.modules.update(dict.fromkeys(("fcntl", "resource", "pwd", "grp")))
+sys.meta_path.insert(0, Gate())
+for name in ("scipy", "pandas", "sklearn", "seaborn", "torchvision", "tqdm", "filelock", "fcntl"):
+    try:
+        __import__(name)
+        raise SystemExit(f"{{name}} was to be blocked")
+    except ModuleNotFoundError:
+        pass
+"""
+FIRST_FLOOR = """
+from alfs_utils import asymmetry, estimation, facts, losses, noise
+from alfs_utils.recommend import recommend
+clean, T = np.arange(3).repeat(200), noise.symmetric(3, 0.4)
+z, y = torch.randn(8, 3, requires_grad=True), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
+total = losses.NCELoss() + 4 * losses.from_paper("AGCE", "cifar10")
+losses.loss_from_string(repr(total))(z, y).backward()
+losses.NLNLLoss()(z, y).backward()
+assert z.grad.abs().sum() > 0 and losses.value_and_pull(total, 0.5, 3)[1] > 0
+noisy = noise.corrupt(clean, T, seed=0)
+with tempfile.TemporaryDirectory() as folder:
+    assert noise.NoisyLabels.load(noisy.save(folder + "/labels")).sha256 == noisy.sha256
+assert asymmetry.certify(losses.AGCELoss(a=6, q=1.5), T).asymmetric
+assert asymmetry.weighted_risk_minimiser(losses.AELLoss(a=2.5), T[0]).u[0] == 1
+assert 6 in asymmetry.admissible(losses.AGCELoss, T, q=0.5)
+c = estimation.clean_level_interval(estimation.count_matrix(clean, noisy.labels))
+assert c.low < noise.clean_level(T) < c.high and facts.NUM_CLASSES["cifar10"] == 10
+assert recommend(noisy.labels, clean).choice.verdict == "asymmetric"
+"""
+PLOTS = """
+import matplotlib
+matplotlib.use("agg")
+from alfs_utils import losses, noise, plots
+figure = plots.loss_and_pull({"CE": losses.CELoss(), "AGCE": losses.AGCELoss(a=6, q=1.5)})
+plots.transition_heatmap(figure.axes[0], noise.symmetric(3, 0.4), "T")
+plots.curves(figure.axes[1], {"CE": [[0.1, 0.2], [0.2, 0.3]]})
+figure.canvas.draw()
+"""
+MATPLOTLIB = "matplotlib PIL contourpy cycler dateutil fontTools kiwisolver packaging pyparsing six"
+
+
+@pytest.mark.parametrize(("code", "more"), [(FIRST_FLOOR, ""), (PLOTS, MATPLOTLIB)])
+def test_the_first_floor_works_with_torch_and_numpy_alone(code, more):
+    python(ALONE.format(more=", ".join(map(repr, more.split())) or "'torch'") + code)
+
+
+def test_the_rooms_are_loaded_when_they_are_asked_for():
+    python(
+        "import sys, time; start, before = time.perf_counter(), set(sys.modules)\n"
+        "import alfs_utils\n"
+        "assert time.perf_counter() - start < 0.1, time.perf_counter() - start\n"
+        "new = set(sys.modules) - before\n"
+        "assert {n.split('.')[0] for n in new} <= {'alfs_utils', 'importlib', 'warnings'}, new\n"
+        "assert alfs_utils.losses.AGCELoss(a=6, q=1.5) and 'noise' in dir(alfs_utils)\n"
+        "assert not hasattr(alfs_utils, 'AGCELoss')"
+    )
+
+
+FLOOR_1 = "asymmetry estimation facts losses noise plots recommend".split()
+
+
+@pytest.mark.parametrize("room", FLOOR_1)
+def test_public_functions_and_methods_are_annotated(room):
+    module = importlib.import_module(f"alfs_utils.{room}")
+    public = [getattr(module, name) for name in module.__all__]
+    functions = [f for f in public if inspect.isfunction(f)]
+    for owner in (c for c in public if inspect.isclass(c)):
+        members = {k: v for k, v in vars(owner).items() if k == "__init__" or k[0] != "_"}
+        members = [getattr(v, "fget", getattr(v, "__func__", v)) for v in members.values()]
+        functions += [f for f in members if inspect.isfunction(f) and f.__module__[:4] == "alfs"]
+    assert functions or room == "facts"
+    for function in functions:
+        names = [n for n in inspect.signature(function).parameters if n not in ("self", "cls")]
+        missing = {*names, "return"} - set(function.__annotations__) - {"options"}
+        if hasattr(function, "__signature__"):  # **options, shown one by one
+            missing -= {"weight", "ignore_index", "reduction"}
+        assert not missing, (function.__qualname__, missing)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("wheel")
     source = tmp_path / "source"  # building leaves files behind
     shutil.copytree(ROOT / "alfs_utils", source / "alfs_utils")
     for name in ("pyproject.toml", "README.md"):
@@ -49,13 +147,31 @@ def test_the_wheel_holds_every_module(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*build, "--wheel-dir", tmp_path, source], check=True)
     (wheel,) = tmp_path.glob("*.whl")
+    return wheel
+
+
+def test_the_wheel_holds_two_floors_and_is_typed(wheel):
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith("alfs_utils/")}
         metadata = next(n for n in archive.namelist() if n.endswith("/METADATA"))
         needs = archive.read(metadata).decode().splitlines()
-    assert packed == {p.relative_to(ROOT).as_posix() for p in (ROOT / "alfs_utils").rglob("*.py")}
+        lines = sum(len(archive.read(n).splitlines()) for n in packed if n.endswith(".py"))
+    files = [p.relative_to(ROOT) for p in (ROOT / "alfs_utils").rglob("*") if p.is_file()]
+    kinds = (".py", ".typed", ".cpp")
+    floors = {p.as_posix() for p in files if p.suffix in kinds and p.parts[1] != "paper"}
+    assert packed == floors and "alfs_utils/py.typed" in packed
+    assert lines <= 7565  # 60 % of what one flat package had
     core = [line for line in needs if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert core == ["Requires-Dist: torch>=2.6", "Requires-Dist: numpy>=1.26"]
+
+
+def test_an_installed_package_says_that_it_has_no_tables(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    for name in ("sweep", "features"):
+        run = subprocess.run(
+            [sys.executable, "-m", "alfs_utils", name], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert run.returncode == 2 and "needs a checkout" in run.stderr, run.stderr
 
 
 def test_pins_are_exact_and_satisfy_the_lower_bounds():
@@ -72,12 +188,14 @@ def test_pins_are_exact_and_satisfy_the_lower_bounds():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()
     for bound in map(Requirement, [*project["dependencies"], *(b for e in extras for b in e)]):
+        if bound.name == "alfs-utils":  # an extra that includes another
+            continue
         assert bound.specifier.contains(pins[bound.name]), bound
 
 
 TORCHVISION = """
 import json, sys, types, torch
-import alfs_utils._torchvision as cured
+import alfs_utils.data._torchvision as cured
 torchvision = cured.torchvision
 from torchvision import transforms
 image = transforms.ToTensor()(transforms.ToPILImage()(torch.ones(1, 4, 4)))
@@ -108,7 +226,7 @@ def import_cure(monkeypatch, torchvision_import):
     monkeypatch.setattr("torch.library", library)
     monkeypatch.setattr(builtins, "__import__", fake)
     namespace = {}
-    exec((ROOT / "alfs_utils" / "_torchvision.py").read_text(), namespace)
+    exec((ROOT / "alfs_utils" / "data" / "_torchvision.py").read_text(), namespace)
     return namespace, declared
 
 

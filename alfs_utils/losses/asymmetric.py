@@ -1,12 +1,13 @@
 """The paper's own losses: AGCE, AUL and AEL (Corollaries 1 to 3)."""
 
 import math
+from typing import Unpack
 
 import numpy as np
 import torch
 
 from alfs_utils._arguments import real
-from alfs_utils.losses.base import PointwiseLoss
+from alfs_utils.losses.base import LossOptions, PointwiseLoss
 from alfs_utils.losses.numerics import (
     TINY_EXPONENT,
     exp,
@@ -41,7 +42,7 @@ class AGCELoss(PointwiseLoss):
 
     _arguments = ("a", "q")
 
-    def __init__(self, a, q, **options):
+    def __init__(self, a: float, q: float, **options: Unpack[LossOptions]) -> None:
         super().__init__(**options)
         self.q = real("q", q)
         if self.q > 0:
@@ -50,6 +51,12 @@ class AGCELoss(PointwiseLoss):
             self.a = real("a", a, "a number > 0 for q <= 0", lambda a: a > 0)
         zero = (self.a, self.q - 1) if self.q <= 0 else (1.0, 0.0)
         in_float32_range(self, (self.a + 1, self.q), zero)
+
+    def _formula(self, u):
+        a, q = like(u, self.a, self.q)
+        if abs(q) < TINY_EXPONENT and a + u > 0:
+            return log((a + 1) / (a + u))
+        return ((a + 1) ** q - (a + u) ** q) / q
 
     def _of_log_probability(self, log_u):
         a = self.a if self.a >= torch.finfo(log_u.dtype).tiny else 0.0
@@ -64,20 +71,14 @@ class AGCELoss(PointwiseLoss):
                 x = torch.log1p(torch.rsub(u, -1 / (a + 1), alpha=-1 / (a + 1)))
         return power_gap(x, self.q, math.log1p(a), extreme, sign=-1.0)
 
-    def _formula(self, u):
-        a, q = like(u, self.a, self.q)
-        if abs(q) < TINY_EXPONENT and a + u > 0:
-            return log((a + 1) / (a + u))
-        return ((a + 1) ** q - (a + u) ** q) / q
-
     def _derivative(self, u):
         a, q = like(u, self.a, self.q)
         return -power(a + u, q - 1)
 
-    def curvature(self):
+    def curvature(self) -> int:
         return (self.q < 1) - (self.q > 1)
 
-    def inverse_slope(self, y):
+    def inverse_slope(self, y: np.ndarray) -> np.ndarray:
         return y ** (1 / (self.q - 1)) - self.a
 
 
@@ -105,7 +106,7 @@ class AULLoss(PointwiseLoss):
 
     _arguments = ("a", "p")
 
-    def __init__(self, a, p, **options):
+    def __init__(self, a: float, p: float, **options: Unpack[LossOptions]) -> None:
         super().__init__(**options)
         self.p = real("p", p)
         if self.p > 0:
@@ -114,6 +115,12 @@ class AULLoss(PointwiseLoss):
             self.a = real("a", a, "a number > 1 for p <= 0", lambda a: a > 1)
         one = (self.p, -1.0) if self.a == 1 else (self.a - 1, self.p - 1)
         in_float32_range(self, (self.a, self.p), one)
+
+    def _formula(self, u):
+        a, p = like(u, self.a, self.p)
+        if abs(p) < TINY_EXPONENT and a > 1:
+            return log((a - u) / (a - 1))
+        return ((a - u) ** p - (a - 1) ** p) / p
 
     def _near_one(self):
         return self.a < 1.01
@@ -141,20 +148,14 @@ class AULLoss(PointwiseLoss):
         b = self.a - 1
         return power_gap(torch.log1p(ratio), self.p, math.log(b), math.log1p(1 / b))
 
-    def _formula(self, u):
-        a, p = like(u, self.a, self.p)
-        if abs(p) < TINY_EXPONENT and a > 1:
-            return log((a - u) / (a - 1))
-        return ((a - u) ** p - (a - 1) ** p) / p
-
     def _derivative(self, u):
         a, p = like(u, self.a, self.p)
         return -power(a - u, p - 1)
 
-    def curvature(self):
+    def curvature(self) -> int:
         return (self.p > 1) - (self.p < 1)
 
-    def inverse_slope(self, y):
+    def inverse_slope(self, y: np.ndarray) -> np.ndarray:
         return self.a - y ** (1 / (self.p - 1))
 
 
@@ -169,9 +170,13 @@ class AELLoss(PointwiseLoss):
 
     _arguments = ("a",)
 
-    def __init__(self, a, **options):
+    def __init__(self, a: float, **options: Unpack[LossOptions]) -> None:
         super().__init__(**options)
         self.a = real("a", a, "a number > 0", lambda a: a > 0)
+
+    def _formula(self, u):
+        (a,) = like(u, self.a)
+        return exp(-u / a)
 
     def _of_log_probability(self, log_u):
         if self.a > 1e-12:
@@ -179,16 +184,12 @@ class AELLoss(PointwiseLoss):
         # Capped where the loss has long been 0: u / a may overflow.
         return torch.exp(-torch.exp((log_u - math.log(self.a)).clamp(max=50.0)))
 
-    def _formula(self, u):
-        (a,) = like(u, self.a)
-        return exp(-u / a)
-
     def _derivative(self, u):
         (a,) = like(u, self.a)
         return -exp(-u / a) / a
 
-    def curvature(self):
+    def curvature(self) -> int:
         return 1
 
-    def inverse_slope(self, y):
+    def inverse_slope(self, y: np.ndarray) -> np.ndarray:
         return -self.a * np.log(self.a * y)

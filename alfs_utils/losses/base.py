@@ -1,14 +1,28 @@
 """What all losses share: the call, the algebra of sums, the repr; and cross entropy."""
 
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
+from typing import Any, ClassVar, TypedDict, TypeVar, Unpack
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alfs_utils._arguments import integer, option, real
-from alfs_utils.losses.core import REDUCTIONS, apply, check_call, dtypes
+from alfs_utils.losses.core import REDUCTIONS, Prediction, apply, check_call, dtypes
 from alfs_utils.losses.numerics import like, log, on_probability
+
+Probability = TypeVar("Probability", float, np.ndarray, Tensor)
+
+
+class LossOptions(TypedDict, total=False):
+    """What every loss takes besides its own parameters, see `Loss`."""
+
+    weight: Tensor | Sequence[float] | None
+    ignore_index: int
+    reduction: str
 
 
 class Loss(nn.Module):
@@ -32,8 +46,22 @@ class Loss(nn.Module):
     """
 
     _arguments: tuple[str, ...] = ()
+    # Of losses of the target's probability alone; Decimal or float64 tensor in, the same out.
+    _of_probability: ClassVar[Callable[..., Any]]
+    _formula: ClassVar[Callable[..., Any]]
+    _derivative: ClassVar[Callable[..., Any]]
+    weight: Tensor | None
+    compat: str
+    provenance: str  # of `from_paper`
+    reason: str
 
-    def __init__(self, *, weight=None, ignore_index=-100, reduction="mean"):
+    def __init__(
+        self,
+        *,
+        weight: Tensor | Sequence[float] | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+    ) -> None:
         super().__init__()
         if weight is not None:
             if not isinstance(weight, Tensor):
@@ -46,24 +74,33 @@ class Loss(nn.Module):
         self.ignore_index = integer("ignore_index", ignore_index)
         self.reduction = reduction
 
+    def __init_subclass__(cls) -> None:
+        """Let `help` and `inspect.signature` show what ``**options`` stands for."""
+        if init := vars(cls).get("__init__"):
+            signature, shown = inspect.signature(init), []
+            for parameter in signature.parameters.values():
+                known = parameter.annotation == Unpack[LossOptions]
+                shown += _OPTIONS if known else [parameter]
+            init.__signature__ = signature.replace(parameters=shown)
+
     @property
-    def reduction(self):
+    def reduction(self) -> str:
         return self._reduction
 
     @reduction.setter
-    def reduction(self, value):
+    def reduction(self, value: str) -> None:
         self._reduction = option("reduction", value, REDUCTIONS)
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return apply(
             self._per_example, input, target, self.weight, self.ignore_index, self.reduction
         )
 
-    def _per_example(self, prediction):
+    def _per_example(self, prediction: Prediction) -> Tensor:
         """Unreduced loss, (N, d1, ...); (N, C, d1, ...) where all classes are candidates."""
         raise NotImplementedError
 
-    def of_probability(self, u):
+    def of_probability(self, u: Probability) -> Probability:
         """l(u), the loss of a target probability u in [0, 1].
 
         Parameters
@@ -83,12 +120,12 @@ class Loss(nn.Module):
         self._require_pointwise()
         return on_probability(u, self._of_probability, self._formula)
 
-    def slope(self, u):
+    def slope(self, u: Probability) -> Probability:
         """l'(u) for u in [0, 1]; as `of_probability`, with -inf where it is infinite."""
         self._require_pointwise()
         return on_probability(u, self._derivative, self._derivative)
 
-    def _is_pointwise(self):
+    def _is_pointwise(self) -> bool:
         return False
 
     def for_labels(self, labels: Tensor, num_classes: int) -> "Loss":
@@ -99,22 +136,22 @@ class Loss(nn.Module):
         if not self._is_pointwise():
             raise TypeError(f"loss: expected a function of one probability, got {self!r}")
 
-    def _terms(self):
+    def _terms(self) -> "tuple[tuple[float, Loss], ...]":
         return ((1.0, self),)
 
-    def __mul__(self, factor):
+    def __mul__(self, factor: Any) -> "LossSum":
         if isinstance(factor, bool) or not isinstance(factor, Real):
             return NotImplemented
-        return LossSum([(factor, self)])
+        return LossSum([(float(factor), self)])
 
     __rmul__ = __mul__
 
-    def __add__(self, other):
+    def __add__(self, other: Any) -> "LossSum":
         if not isinstance(other, (Loss, nn.CrossEntropyLoss)):
             return NotImplemented
         return LossSum([(1.0, self), (1.0, other)])
 
-    def __radd__(self, other):
+    def __radd__(self, other: Any) -> "LossSum":
         return as_loss(other) + self if isinstance(other, nn.CrossEntropyLoss) else NotImplemented
 
     def __repr__(self):
@@ -129,6 +166,9 @@ class Loss(nn.Module):
             arguments["reduction"] = self.reduction
         inner = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         return f"{type(self).__name__}({inner})"
+
+
+_OPTIONS = list(inspect.signature(Loss).parameters.values())
 
 
 class PointwiseLoss(Loss):
@@ -149,10 +189,12 @@ class PointwiseLoss(Loss):
       is continued beyond [0, 1].
     """
 
-    def _per_example(self, prediction):
+    _of_log_probability: ClassVar[Callable[..., Any]]
+
+    def _per_example(self, prediction: Prediction) -> Tensor:
         return self._of_log_probability(prediction.log_u)
 
-    def _is_pointwise(self):
+    def _is_pointwise(self) -> bool:
         return True
 
     def _of_probability(self, u):
@@ -165,23 +207,23 @@ class Composite(Loss):
     def __init__(self):
         nn.Module.__init__(self)
 
-    def _parts(self):
+    def _parts(self) -> Sequence[Loss]:
         raise NotImplementedError
 
     @property
-    def weight(self):
+    def weight(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self._parts()[0].weight
 
     @property
-    def ignore_index(self):
+    def ignore_index(self) -> int:
         return self._parts()[0].ignore_index
 
     @property
-    def reduction(self):
+    def reduction(self) -> str:
         return self._parts()[0].reduction
 
     @reduction.setter
-    def reduction(self, value):
+    def reduction(self, value: str) -> None:
         for part in self._parts():
             part.reduction = value
 
@@ -203,7 +245,9 @@ class LossSum(Composite):
         If there is no term, or if terms differ in weight, ignore_index or reduction.
     """
 
-    def __init__(self, terms):
+    losses: Any  # a ModuleList of Loss
+
+    def __init__(self, terms: Iterable[tuple[float, nn.Module]]) -> None:
         super().__init__()
         flat = []
         for factor, loss in terms:
@@ -221,13 +265,13 @@ class LossSum(Composite):
             _check_agreement(first, other)
 
     @property
-    def terms(self):
+    def terms(self) -> tuple[tuple[float, Loss], ...]:
         return tuple(zip(self.coefficients, self.losses, strict=True))
 
-    def _terms(self):
+    def _terms(self) -> tuple[tuple[float, Loss], ...]:
         return self.terms
 
-    def _parts(self):
+    def _parts(self) -> Sequence[Loss]:
         return self.losses
 
     def _per_example(self, prediction):
@@ -239,7 +283,7 @@ class LossSum(Composite):
             total = torch.add(total, loss._per_example(prediction), alpha=coefficient)
         return total
 
-    def _is_pointwise(self):
+    def _is_pointwise(self) -> bool:
         return all(loss._is_pointwise() for loss in self.losses)
 
     def _combine(self, function, u):
@@ -261,7 +305,7 @@ class LossSum(Composite):
         return " + ".join(f"{c!r} * {loss!r}" for c, loss in self.terms)
 
 
-def as_loss(loss):
+def as_loss(loss: Any) -> Loss:
     if isinstance(loss, Loss):
         return loss
     if not isinstance(loss, nn.CrossEntropyLoss):
@@ -281,23 +325,33 @@ def _check_agreement(first, other):
         raise ValueError(f"weight: expected the same in all terms, got {a} and {b}")
 
 
-class CELoss(PointwiseLoss, nn.CrossEntropyLoss):
+class CELoss(PointwiseLoss, nn.CrossEntropyLoss):  # pyright: ignore[reportIncompatibleVariableOverride]
     """Cross entropy, l(u) = -ln u: `nn.CrossEntropyLoss` itself, joined to the algebra.
 
     Label smoothing is not a function of u_y, so it is refused in sums and in `Normalized`.
     """
 
-    def __init__(self, weight=None, ignore_index=-100, reduction="mean", *, label_smoothing=0.0):
+    def __init__(
+        self,
+        weight: Tensor | Sequence[float] | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        *,
+        label_smoothing: float = 0.0,
+    ) -> None:
         super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
         self.label_smoothing = real(
             "label_smoothing", label_smoothing, "a number in [0, 1]", lambda x: 0 <= x <= 1
         )
 
+    def _formula(self, u):
+        return -log(u)
+
     @property
-    def _arguments(self):
+    def _arguments(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return ("label_smoothing",) if self.label_smoothing else ()
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         soft = check_call(input, target, self.weight, self.ignore_index)
         dtype, compute = dtypes(input, target, soft)
         return F.cross_entropy(
@@ -309,20 +363,17 @@ class CELoss(PointwiseLoss, nn.CrossEntropyLoss):
             label_smoothing=self.label_smoothing,
         ).to(dtype)
 
-    def _is_pointwise(self):
+    def _is_pointwise(self) -> bool:
         return not self.label_smoothing
 
     def _of_log_probability(self, log_u):
         return -log_u
 
-    def _formula(self, u):
-        return -log(u)
-
     def _derivative(self, u):
         return -1 / u
 
-    def curvature(self):
+    def curvature(self) -> int:
         return 1
 
-    def inverse_slope(self, y):
+    def inverse_slope(self, y: np.ndarray) -> np.ndarray:
         return 1 / y

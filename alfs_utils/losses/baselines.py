@@ -2,11 +2,13 @@
 
 import math
 from decimal import Decimal
+from typing import Unpack
 
+import numpy as np
 import torch
 
 from alfs_utils._arguments import option, real
-from alfs_utils.losses.base import PointwiseLoss
+from alfs_utils.losses.base import LossOptions, PointwiseLoss
 from alfs_utils.losses.core import COMPATS
 from alfs_utils.losses.numerics import like, log, power, power_gap
 
@@ -18,13 +20,13 @@ class _LinearLoss(PointwiseLoss):
 
     scale: float
 
-    def _of_log_probability(self, log_u):
-        # Not expm1: its derivative loses u below 1e-7.
-        return torch.rsub(torch.exp(log_u), self.scale, alpha=self.scale)
-
     def _formula(self, u):
         (scale,) = like(u, self.scale)
         return scale * (1 - u)
+
+    def _of_log_probability(self, log_u):
+        # Not expm1: its derivative loses u below 1e-7.
+        return torch.rsub(torch.exp(log_u), self.scale, alpha=self.scale)
 
     _of_probability = _formula
 
@@ -32,7 +34,7 @@ class _LinearLoss(PointwiseLoss):
         (scale,) = like(u, self.scale)
         return -scale + 0 * u
 
-    def curvature(self):
+    def curvature(self) -> int:
         return 0
 
 
@@ -65,7 +67,9 @@ class RCELoss(_LinearLoss):
 
     _arguments = ("A",)
 
-    def __init__(self, A=LOG_1E_4, *, compat="formula", **options):
+    def __init__(
+        self, A: float = LOG_1E_4, *, compat: str = "formula", **options: Unpack[LossOptions]
+    ) -> None:
         super().__init__(**options)
         self.A = real("A", A, "a number < 0", lambda A: A < 0)
         self.compat = option("compat", compat, COMPATS)
@@ -73,7 +77,7 @@ class RCELoss(_LinearLoss):
     curvature = _LinearLoss.curvature
 
     @property
-    def scale(self):
+    def scale(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
         return -self.A
 
     def _per_example(self, prediction):
@@ -98,12 +102,25 @@ class SCELoss(PointwiseLoss):
 
     _arguments = ("alpha", "beta", "A")
 
-    def __init__(self, alpha, beta, A=LOG_1E_4, *, compat="formula", **options):
+    def __init__(
+        self,
+        alpha: float,
+        beta: float,
+        A: float = LOG_1E_4,
+        *,
+        compat: str = "formula",
+        **options: Unpack[LossOptions],
+    ) -> None:
         super().__init__(**options)
         self.alpha = real("alpha", alpha, "a number >= 0", lambda x: x >= 0)
         self.beta = real("beta", beta, "a number >= 0", lambda x: x >= 0)
         self.A = real("A", A, "a number < 0", lambda A: A < 0)
         self.compat = option("compat", compat, COMPATS)
+
+    def _formula(self, u):
+        alpha, beta, A = like(u, self.alpha, self.beta, self.A)
+        linear = -beta * A * (1 - u)
+        return linear - alpha * log(u) if alpha else linear
 
     def _per_example(self, prediction):
         if self.compat == "formula":
@@ -117,17 +134,12 @@ class SCELoss(PointwiseLoss):
         linear = torch.rsub(torch.exp(log_u), scale, alpha=scale)
         return torch.sub(linear, log_u, alpha=self.alpha)
 
-    def _formula(self, u):
-        alpha, beta, A = like(u, self.alpha, self.beta, self.A)
-        linear = -beta * A * (1 - u)
-        return linear - alpha * log(u) if alpha else linear
-
     def _derivative(self, u):
         alpha, beta, A = like(u, self.alpha, self.beta, self.A)
         linear = beta * A + 0 * u
         return linear - alpha / u if alpha else linear
 
-    def curvature(self):
+    def curvature(self) -> int:
         return 1 if self.alpha else 0
 
 
@@ -145,28 +157,30 @@ class GCELoss(PointwiseLoss):
 
     _arguments = ("q",)
 
-    def __init__(self, q=0.7, *, compat="formula", **options):
+    def __init__(
+        self, q: float = 0.7, *, compat: str = "formula", **options: Unpack[LossOptions]
+    ) -> None:
         super().__init__(**options)
         self.q = real("q", q, "a number > 0 (q -> 0 is CELoss)", lambda q: q > 0)
         self.compat = option("compat", compat, COMPATS)
+
+    def _formula(self, u):
+        (q,) = like(u, self.q)
+        return (1 - u**q) / q
 
     def _of_log_probability(self, log_u):
         if self.compat == "official":
             log_u = log_u.clamp(min=math.log(1e-7))
         return power_gap(log_u, self.q, 0.0, -math.inf, sign=-1.0)
 
-    def _formula(self, u):
-        (q,) = like(u, self.q)
-        return (1 - u**q) / q
-
     def _derivative(self, u):
         (q,) = like(u, self.q)
         return -power(u, q - 1)
 
-    def curvature(self):
+    def curvature(self) -> int:
         return (self.q < 1) - (self.q > 1)
 
-    def inverse_slope(self, y):
+    def inverse_slope(self, y: np.ndarray) -> np.ndarray:
         return y ** (1 / (self.q - 1))
 
 
@@ -186,10 +200,16 @@ class FocalLoss(PointwiseLoss):
 
     _arguments = ("gamma",)
 
-    def __init__(self, gamma=0.5, *, compat="formula", **options):
+    def __init__(
+        self, gamma: float = 0.5, *, compat: str = "formula", **options: Unpack[LossOptions]
+    ) -> None:
         super().__init__(**options)
         self.gamma = real("gamma", gamma, "a number >= 0", lambda gamma: gamma >= 0)
         self.compat = option("compat", compat, COMPATS)
+
+    def _formula(self, u):
+        (gamma,) = like(u, self.gamma)
+        return -power(1 - u, gamma) * log(u) if u != 1 else u * 0
 
     def _of_log_probability(self, log_u):
         v = 1 - torch.exp(log_u)
@@ -203,10 +223,6 @@ class FocalLoss(PointwiseLoss):
     def _of_probability(self, u):
         return -torch.log(u) * (1 - u) ** self.gamma
 
-    def _formula(self, u):
-        (gamma,) = like(u, self.gamma)
-        return -power(1 - u, gamma) * log(u) if u != 1 else u * 0
-
     def _derivative(self, u):
         (gamma,) = like(u, self.gamma)
         if isinstance(u, Decimal) and u == 1:
@@ -214,7 +230,7 @@ class FocalLoss(PointwiseLoss):
         steep = gamma * power(1 - u, gamma - 1) * log(u) if gamma else 0
         return steep - power(1 - u, gamma) / u
 
-    def curvature(self):
+    def curvature(self) -> int:
         # With v = (1-u)/u >= -ln u: (1-u)^(2-gamma) l'' = gamma (gamma-1) (-ln u) + 2 gamma v + v^2
         # is > 0 term by term if gamma >= 1, and else at least gamma (gamma+1) v + v^2.
         return 1

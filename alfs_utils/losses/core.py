@@ -1,6 +1,7 @@
 """From logits and targets to a reduced loss: shapes, dtypes, weights, `ignore_index`."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ COMPATS = ("formula", "official")
 LOG_HALF = math.log(0.5)
 
 
-def check_call(input, target, weight, ignore_index):
+def check_call(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> bool:
     """Whether the targets are class probabilities, after every check of shape and dtype."""
     for name, tensor in (("input", input), ("target", target)):
         if not isinstance(tensor, Tensor):
@@ -21,7 +22,7 @@ def check_call(input, target, weight, ignore_index):
     shape = tuple(input.shape)
     if not shape:
         raise ValueError("input: expected shape (C,), (N, C) or (N, C, d1, ...), got ()")
-    classes = shape[1] if len(shape) > 1 else shape[0]
+    classes = shape[:2][-1]
     if weight is not None and tuple(weight.shape) != (classes,):
         raise ValueError(
             f"weight: expected shape ({classes},), one per class, got {tuple(weight.shape)}"
@@ -56,13 +57,15 @@ class Prediction:
     target: class probabilities, or the sum of a normalised loss) it keeps the class axis.
     """
 
-    def __init__(self, log_probs, target=None, ignore_index=-100):
+    def __init__(
+        self, log_probs: Tensor, target: Tensor | None = None, ignore_index: int = -100
+    ) -> None:
         self.log_probs = log_probs
         self.target = target
         self.ignore_index = ignore_index
         self.log_u = self.pick(log_probs)
 
-    def pick(self, values):
+    def pick(self, values: Tensor) -> Tensor:
         if self.target is None:
             return values
         # nll_loss is torch's own gather: its errors, its ignore_index (0 there), its speed.
@@ -71,10 +74,10 @@ class Prediction:
             values, self.target, minus, ignore_index=self.ignore_index, reduction="none"
         )
 
-    def total(self, values):
+    def total(self, values: Tensor) -> Tensor:
         return values.sum(1, keepdim=self.target is None)
 
-    def log_complement(self):
+    def log_complement(self) -> Tensor:
         """log(1 - u), also where u rounds to 1: there it is the logsumexp of the other classes."""
         if self.target is None:
             own = self.log_probs.argmax(1, keepdim=True)  # the only class that can be above 1/2
@@ -89,7 +92,7 @@ class Prediction:
         return torch.where(self.log_u < LOG_HALF, below, others)
 
 
-def dtypes(input, target, soft):
+def dtypes(input: Tensor, target: Tensor, soft: bool) -> tuple[torch.dtype, torch.dtype]:
     """The dtype `F.cross_entropy` returns, and the one to compute in: float32 at least."""
     dtype = torch.promote_types(input.dtype, target.dtype) if soft else input.dtype
     if dtype.itemsize < 4 and torch.is_autocast_enabled(input.device.type):
@@ -97,7 +100,16 @@ def dtypes(input, target, soft):
     return dtype, torch.promote_types(dtype, torch.float32)
 
 
-def apply(per_example, input, target, weight, ignore_index, reduction, *, mean_over_n=False):
+def apply(
+    per_example: Callable[[Prediction], Tensor],
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    *,
+    mean_over_n: bool = False,
+) -> Tensor:
     """Reduce ``per_example(prediction)`` as `F.cross_entropy` reduces its own terms."""
     soft = check_call(input, target, weight, ignore_index)
     dtype, compute = dtypes(input, target, soft)

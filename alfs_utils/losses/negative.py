@@ -1,9 +1,12 @@
 """Negative learning: losses of a complementary label (Kim et al. 2019)."""
 
+from typing import Any, Unpack
+
 import torch
+from torch import Tensor
 
 from alfs_utils._arguments import integer, option
-from alfs_utils.losses.base import Loss
+from alfs_utils.losses.base import Loss, LossOptions
 from alfs_utils.losses.core import COMPATS, REDUCTIONS, Prediction, apply
 
 
@@ -19,14 +22,14 @@ def _negative(prediction, compat):
 
 
 def negative_learning(
-    input,
-    complementary,
+    input: Tensor,
+    complementary: Tensor,
     *,
-    weight=None,
-    ignore_index=-100,
-    reduction="mean",
-    compat="formula",
-):
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    compat: str = "formula",
+) -> Tensor:
     """-ln(1 - u_k) for a complementary label k, "the class is not k" (Kim et al. 2019).
 
     The deterministic core of `NLNLLoss`.
@@ -87,13 +90,15 @@ class NLNLLoss(Loss):
 
     _arguments = ("seed",)
 
-    def __init__(self, seed=0, *, compat="formula", **options):
+    def __init__(
+        self, seed: int = 0, *, compat: str = "formula", **options: Unpack[LossOptions]
+    ) -> None:
         super().__init__(**options)
         self.seed = integer("seed", seed, 0)
         self.compat = option("compat", compat, COMPATS)
         self.generator = torch.Generator().manual_seed(self.seed)
 
-    def forward(self, input, target):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return apply(
             self._per_example,
             input,
@@ -104,7 +109,7 @@ class NLNLLoss(Loss):
             mean_over_n=self.compat == "official",
         )
 
-    def draw(self, target, num_classes):
+    def draw(self, target: Tensor, num_classes: int) -> Tensor:
         """Complementary labels, uniform over the classes other than `target`, in its shape."""
         if self.generator.device != target.device:
             self.generator = torch.Generator(target.device).manual_seed(self.seed)
@@ -113,7 +118,7 @@ class NLNLLoss(Loss):
         )
         return k + (k >= target)
 
-    def for_labels(self, labels, num_classes):
+    def for_labels(self, labels: Tensor, num_classes: int) -> "NLNLLoss":
         """As the authors' code has it, classes weigh max_j n_j / n_i, n_i given labels of class i.
 
         Only with ``compat="official"`` and without a `weight` of its own.
@@ -130,9 +135,9 @@ class NLNLLoss(Loss):
             prediction = Prediction(prediction.log_probs, drawn)
         return _negative(prediction, self.compat)
 
-    def get_extra_state(self):
+    def get_extra_state(self) -> dict[str, Any]:
         return {"device": str(self.generator.device), "state": self.generator.get_state()}
 
-    def set_extra_state(self, state):
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         self.generator = torch.Generator(state["device"])
         self.generator.set_state(state["state"])

@@ -1,8 +1,11 @@
 """Normalised losses: L(u, y) / sum_k L(u, k) (Ma et al. 2020)."""
 
+from collections.abc import Sequence
+from typing import Any, Unpack
+
 import torch
 
-from alfs_utils.losses.base import CELoss, Composite, as_loss
+from alfs_utils.losses.base import CELoss, Composite, Loss, LossOptions, as_loss
 from alfs_utils.losses.baselines import FocalLoss, GCELoss
 from alfs_utils.losses.core import Prediction
 
@@ -18,14 +21,14 @@ class Normalized(Composite):
         The base loss, kept as `loss`; weight, ignore_index and reduction are its own.
     """
 
-    def __init__(self, loss):
+    def __init__(self, loss: Any) -> None:
         super().__init__()
         loss = as_loss(loss)
         if not loss._is_pointwise():
             raise TypeError(f"loss: expected a function of one probability, got {loss!r}")
         self.loss = loss
 
-    def _parts(self):
+    def _parts(self) -> Sequence[Loss]:
         return (self.loss,)
 
     def _per_example(self, prediction):
@@ -48,7 +51,7 @@ class _NormalizedShort(Normalized):
 class NCELoss(_NormalizedShort):
     """Normalised cross entropy, ln u_y / sum_k ln u_k (Ma et al. 2020)."""
 
-    def __init__(self, **options):
+    def __init__(self, **options: Unpack[LossOptions]) -> None:
         super().__init__(CELoss(**options))
 
     def _per_example(self, prediction):
@@ -60,12 +63,16 @@ class NCELoss(_NormalizedShort):
 class NormalizedFocalLoss(_NormalizedShort):
     """Normalised focal loss; parameters as in `FocalLoss`."""
 
-    def __init__(self, gamma=0.5, **options):
-        super().__init__(FocalLoss(gamma, **options))
+    def __init__(
+        self, gamma: float = 0.5, *, compat: str = "formula", **options: Unpack[LossOptions]
+    ) -> None:
+        super().__init__(FocalLoss(gamma, compat=compat, **options))
 
 
 class NormalizedGCELoss(_NormalizedShort):
     """Normalised generalized cross entropy; parameters as in `GCELoss`."""
 
-    def __init__(self, q=0.7, **options):
-        super().__init__(GCELoss(q, **options))
+    def __init__(
+        self, q: float = 0.7, *, compat: str = "formula", **options: Unpack[LossOptions]
+    ) -> None:
+        super().__init__(GCELoss(q, compat=compat, **options))

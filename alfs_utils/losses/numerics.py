@@ -2,7 +2,9 @@
 
 import decimal
 import math
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from alfs_utils._arguments import real
 TINY_EXPONENT = 1e-20
 
 
-def in_float32_range(loss, *powers):
+def in_float32_range(loss: Any, *powers: tuple[float, float]) -> None:
     """Reject parameters whose loss or slope no float32 can hold; powers are (base, exponent)."""
     for base, exponent in powers:
         if base > 0 and exponent * math.log(base) > math.log(1e38):
@@ -22,7 +24,7 @@ def in_float32_range(loss, *powers):
             raise ValueError(f"{names}: expected a loss and a slope below 1e38, got {reached}")
 
 
-def power_gap(x, q, log_scale, extreme, sign=1.0):
+def power_gap(x: Tensor, q: float, log_scale: float, extreme: float, sign: float = 1.0) -> Tensor:
     """sign (e^{q (x + log_scale)} - e^{q log_scale}) / q, or sign x for q -> 0.
 
     x lies between 0 and `extreme`. expm1 keeps the value where q x is small, but its derivative
@@ -41,20 +43,20 @@ def power_gap(x, q, log_scale, extreme, sign=1.0):
     return torch.where(y.abs() < 1, near, far)
 
 
-def like(u, *parameters):
+def like(u: Any, *parameters: float) -> list[Any]:
     """Parameters in the arithmetic of u: exact decimals, or floats for tensors."""
     return [Decimal(p) if isinstance(u, Decimal) else p for p in parameters]
 
 
-def log(x):
+def log(x: Any) -> Any:
     return x.ln() if isinstance(x, Decimal) else torch.log(x)
 
 
-def exp(x):
+def exp(x: Any) -> Any:
     return x.exp() if isinstance(x, Decimal) else torch.exp(x)
 
 
-def power(x, exponent):
+def power(x: Any, exponent: Any) -> Any:
     return x**exponent if exponent else x * 0 + 1
 
 
@@ -65,7 +67,9 @@ def _at_end(exact, u):
         return float(exact(Decimal(u)))
 
 
-def on_probability(u, function, exact):
+def on_probability(
+    u: Any, function: Callable[[Tensor], Tensor], exact: Callable[[Any], Any]
+) -> Any:
     """`function` of a float64 tensor, for u a float, NumPy array or tensor; the same kind out.
 
     u = 0 and u = 1 take the correctly rounded value of `exact` instead.

@@ -1,13 +1,14 @@
 """How hard a loss pulls: what the optimiser sees of it."""
 
 import numpy as np
+import numpy.typing as npt
 
-from alfs_utils.losses.base import LossSum
+from alfs_utils.losses.base import Loss, LossSum
 from alfs_utils.losses.negative import NLNLLoss
 from alfs_utils.losses.normalised import Normalized
 
 
-def value_and_pull(loss, u, k):
+def value_and_pull(loss: Loss, u: npt.ArrayLike, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Loss and pull of a sample whose label has probability u, the others (1 - u)/(k - 1) each.
 
     The pull is -dL/du along this line, whatever the loss; the logit of the label then has the
@@ -30,7 +31,10 @@ def value_and_pull(loss, u, k):
     other = (1 - u) / (k - 1)
     if isinstance(loss, LossSum):
         parts = [(c, *value_and_pull(part, u, k)) for c, part in loss.terms]
-        return sum(c * value for c, value, _ in parts), sum(c * pull for c, _, pull in parts)
+        return (
+            sum((c * value for c, value, _ in parts), 0 * u),
+            sum((c * pull for c, _, pull in parts), 0 * u),
+        )
     if isinstance(loss, NLNLLoss):
         return -np.log1p(-other), 1 / (k - 2 + u)
     if not isinstance(loss, Normalized):

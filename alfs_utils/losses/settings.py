@@ -228,7 +228,7 @@ def from_paper(name: str, dataset: str, source: str = "tables", compat: str = "o
     row = setting(name, dataset, source)
     loss = loss_from_string(row.loss)
     for part in loss.modules():
-        if hasattr(part, "compat"):
+        if isinstance(part, Loss) and hasattr(part, "compat"):
             part.compat = compat
     loss.provenance, loss.reason = row.provenance, row.reason
     return loss

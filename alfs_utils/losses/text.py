@@ -6,7 +6,7 @@ from alfs_utils.losses import asymmetric, base, baselines, negative, normalised
 from alfs_utils.losses.base import Loss, LossSum, PointwiseLoss
 
 
-def loss_from_string(text):
+def loss_from_string(text: str) -> Loss:
     """The loss that `repr` wrote, e.g. ``"1.0 * NCELoss() + 4.0 * AGCELoss(a=6, q=1.5)"``.
 
     Only losses of this module, numbers, strings, lists, None, ``*``, ``+`` and brackets are
@@ -40,7 +40,7 @@ def _build(node, text):
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             if name not in LOSSES:
                 raise ValueError(f"text: expected a loss of {', '.join(LOSSES)}, got {name!r}")
-            options = {keyword.arg: _build(keyword.value, text) for keyword in keywords}
+            options = {str(keyword.arg): _build(keyword.value, text) for keyword in keywords}
             return LOSSES[name](*(_build(arg, text) for arg in args), **options)
     try:
         return ast.literal_eval(node)

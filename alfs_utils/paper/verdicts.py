@@ -197,7 +197,7 @@ VERDICTS = (
         "Ours, the converse of Theorem 1",
         "classification-calibrated losses are completely asymmetric",
         "refuted here",
-        "AEL, AGCE with q < 1, AUL with p > 1 and cross entropy are calibrated, and not asymmetric",
+        "AEL, AGCE with q < 1, AUL with p > 1 and cross entropy are calibrated and not so",
         "03-calibration",
         "calibration.converse",
         printed=False,
@@ -344,8 +344,8 @@ VERDICTS = (
         "Theorem 6",
         "w_m/w_n · r ≥ 1 is sufficient",
         "repaired",
-        "true for > 1, for strictly convex losses also at equality, where it is false for losses "
-        "with kinks; as much with the repaired ratio",
+        "at equality false for losses with kinks; true for > 1, for strictly convex losses also at "
+        "equality, and with the repaired ratio",
         "07-asymmetry-ratio",
         "ratio.theorem_6",
         printed=False,
@@ -372,9 +372,9 @@ VERDICTS = (
         "Theorem 7",
         "f* also minimises a positively weighted clean risk, for any hypothesis class",
         "false as printed",
-        "true for symmetric losses, w = 1 − 2η; strictly asymmetric on the noise model only (our "
-        "reading), AUL(2, 2) at η = 1/5 refutes it, with two samples and three hypotheses; for "
-        "concave ℓ and the printed r it is true, with explicit weights",
+        "true if “strictly” is Definition 2's, for symmetric losses (w = 1 − 2η); if it is meant "
+        "on the noise model only (our reading), AUL(2, 2) at η = 1/5 refutes it with two samples "
+        "and three hypotheses; true again, with explicit weights, for concave ℓ and the printed r",
         "08-positive-weighting",
         "weighting.theorem_7",
         printed=False,
@@ -398,7 +398,7 @@ VERDICTS = (
     ),
     Verdict(
         "Ours, on Theorem 7",
-        "the same for any ℓ whose clean losses form a convex set",
+        "the same for any ℓ, if the clean losses of the class form a convex set",
         "proved here",
         "with the same explicit weights",
         "08-positive-weighting",

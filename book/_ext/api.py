@@ -8,6 +8,7 @@ which Colab would show literally.
 import re
 import sys
 from pathlib import Path
+from typing import TypeVar
 
 from docutils import nodes
 from sphinx import addnodes
@@ -84,8 +85,17 @@ def may_be(full, name, entries):
 
 
 def plain_defaults(app, what, name, thing, options, signature, returns):
-    """A signature without the defaults that Sphinx cannot read: factories, and (*A, *B)."""
-    return signature and re.sub(r"(= ?)(<factory>|\(\*[^()]*\))", r"\1...", signature), returns
+    """A signature whose defaults can be read: no factory, no array, a function by its name."""
+    if signature is not None:
+        signature = re.sub(r"<factory>|<function <lambda>>|array\([^()]*\)", "...", signature)
+        signature = re.sub(r"<function ([\w.]+)>", r"\1", signature)
+    return signature, returns
+
+
+def plain_type_variable(app, env, node, content):
+    """The name of a type variable, which has no entry."""
+    room, _, name = node.get("reftarget", "").rpartition(".")
+    return content if isinstance(getattr(sys.modules.get(room), name, None), TypeVar) else None
 
 
 def setup(app):
@@ -94,4 +104,5 @@ def setup(app):
     sys.path.insert(0, str(root))
     app.add_post_transform(LinkNames)
     app.connect("autodoc-process-signature", plain_defaults)
+    app.connect("missing-reference", plain_type_variable)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
