@@ -5,6 +5,8 @@ and whenever it was trained. Records are written whole or not at all, and each h
 was changed since, by a disk or by a hand, is not a record.
 """
 
+import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -85,10 +87,25 @@ def make(history: History) -> Record:
 
 
 def seal(record: Record) -> Record:
-    """The same record with the checksum of its other entries, "sha256", at its end."""
+    """The same record with its checksum at its end.
+
+    "sha256" is that of the file which would hold all other entries.
+    """
     content = {name: value for name, value in record.items() if name != "sha256"}
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return content | {"sha256": digest}
+    return content | {"sha256": hashlib.sha256(_text(content)).hexdigest()}
+
+
+def _text(record):
+    """What is in a file: a line for each entry."""
+    lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _is_sealed(text):
+    """Whether a text as `write` leaves it has the right checksum; for others ask `seal`."""
+    content, _, digest = text.rpartition(b',\n"sha256": "')
+    found = hashlib.sha256(content + b"\n}\n").hexdigest()
+    return digest == f'{found}"\n}}\n'.encode()
 
 
 def _rounded(x):
@@ -118,11 +135,12 @@ def write(record: Record, folder: str | os.PathLike = "results") -> Path:
     OSError
         If the file cannot be written; then what was there before is there still.
     """
-    path = path_of(_check(record, sealed=True), folder)
+    if seal(record) != record:
+        raise ValueError("sha256: expected the checksum of the other entries, see `seal`")
+    path = path_of(_check(record), folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
     with replacing(path) as file:
-        file.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
+        file.write(_text(record))
     return path
 
 
@@ -166,7 +184,15 @@ def _parsed(text, sealed):
         raise ValueError(f"not a whole record: expected at most {LARGEST} bytes, got {len(text)}")
     try:
         record = json.loads(text, object_pairs_hook=_once)
-        return record, _check(record, sealed)
+        if not isinstance(record, dict):
+            raise TypeError("expected an object")
+        old = sealed and "sha256" not in record
+        if sealed and not old and not _is_sealed(text) and seal(record) != record:
+            raise ValueError("sha256: expected the checksum of the other entries")
+        config = _check(record)
+        if old:
+            raise _OtherVersionError("has no checksum: tools/seal_records.py adds it")
+        return record, config
     except _OtherVersionError:
         raise
     except Exception as error:  # among them RecursionError and MemoryError
@@ -184,15 +210,8 @@ class _OtherVersionError(ValueError):
     """A record may be whole, but is none of this version of the library."""
 
 
-def _check(record, sealed):
+def _check(record):
     """The configuration of a record; an error of any class if something is wrong with it."""
-    if not isinstance(record, dict):
-        raise TypeError("expected an object")
-    if sealed and "sha256" not in record:
-        _check(record, sealed=False)
-        raise _OtherVersionError("has no checksum: tools/seal_records.py checks it and adds it")
-    if sealed and seal(record)["sha256"] != record["sha256"]:
-        raise ValueError("sha256: expected the checksum of the other entries")
     if unknown := sorted(record["config"].keys() - _CONFIG):
         raise _OtherVersionError(f"written by a newer alfs_utils, which has {', '.join(unknown)}")
     config = RunConfig(**record["config"])
@@ -200,7 +219,7 @@ def _check(record, sealed):
         raise ValueError(f"id {record['id']!r} does not belong to the configuration")
     for name in sorted(_NEEDED - record.keys()):
         raise ValueError(f"{name} is missing")
-    for name in record.keys() & (_CONFIG | {*_SCORES}):
+    for name in record.keys() & _COMPUTED:
         raise ValueError(f"{name}: expected no such entry, which `load` computes")
     for name, (legal, accept) in _LEGAL.items():
         if name in record and not accept(record[name]):
@@ -224,6 +243,8 @@ def _is_date(text):
 
 
 _CONFIG = {f.name for f in fields(RunConfig)}
+_SCORES = ("last", "best", "noisy_validation", "repeated")  # properties of `History`
+_COMPUTED = _CONFIG | {*_SCORES}
 _NAME = "a text of at most 200 characters", _is(str, lambda text: 0 < len(text) <= 200)
 _HASH = "64 hexadecimal digits", _is(str, re.compile("[0-9a-f]{64}").fullmatch)
 _SECONDS = "a number >= 0", _is(float, lambda x: 0 <= x < float("inf"))
@@ -280,20 +301,34 @@ def load(folder: str | os.PathLike = "results") -> pd.DataFrame:
         copy of a run, are left out with a warning that names them.
     """
     rows, seen = [], {}
-    for path in _paths(folder):
-        try:
-            record, config = _read(path)
-            first = seen.setdefault(record["id"], path)
-            if first is not path:
-                raise ValueError(f"{path}: the same run as {first}")
-            rows.append(_row(record, config))
-        except (OSError, ValueError) as error:
-            warnings.warn(f"left out: {error}", RuntimeWarning, stacklevel=2)
+    with _uncollected():
+        for path in _paths(folder):
+            try:
+                record, config = _read(path)
+                first = seen.setdefault(record["id"], path)
+                if first is not path:
+                    raise ValueError(f"{path}: the same run as {first}")
+                rows.append(_row(record, config))
+            except (OSError, ValueError) as error:
+                warnings.warn(f"left out: {error}", RuntimeWarning, stacklevel=2)
     columns = [f.name for f in fields(RunConfig)]
     frame = pd.DataFrame(rows, columns=None if rows else [*_FIRST, *columns])
     return frame.sort_values(["dataset", "loss", "noise", "eta", "init_seed", "id"]).reset_index(
         drop=True
     )
+
+
+@contextlib.contextmanager
+def _uncollected():
+    """Without the garbage collector, which would go through all the lists that stay, over and over:
+    with many records this is half of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _paths(folder) -> Iterator[Path]:
@@ -310,7 +345,6 @@ def _paths(folder) -> Iterator[Path]:
                 yield Path(home, name)
 
 
-_SCORES = ("last", "best", "noisy_validation", "repeated")  # properties of `History`
 _FIRST = ("id", "status", *_SCORES)
 
 

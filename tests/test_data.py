@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import re
+import resource
 import zipfile
 from dataclasses import replace
 
@@ -294,6 +295,21 @@ def test_a_bad_mnist_file_is_named_with_its_mending(folder, small_mnist, file, p
     with pytest.raises(error, match=f"^{re.escape(str(path))}: {expected}.*{remove}") as found:
         data.load("mnist")
     assert re.search(mends("mnist"), str(found.value))
+
+
+def test_mnist_is_not_unpacked_beyond_its_size_and_a_pipe_does_not_hang(folder, small_mnist):
+    path = write_mnist(folder, small_mnist, packed=True)["t10k-labels-idx1-ubyte"]
+    content = bytes(5 * files.LARGEST)
+    path.write_bytes(gzip.compress(content, compresslevel=1))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match=rf"^{path}: expected the official file"):
+        data.load("mnist")
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # kilobytes
+    assert grown < 1.5 * files.LARGEST / 1024
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match=rf"^{path}: expected a"):
+        data.load("mnist")
 
 
 def test_nothing_is_downloaded_unless_asked_for(folder, small_mnist, monkeypatch):

@@ -295,14 +295,16 @@ def test_the_accuracy_may_differ_by_one_image_and_no_more():
 def test_a_record_of_other_data_or_labels_is_refused(ledger, name):
     path = records.path_of(CONFIG, ledger)
     record = json.loads(path.read_text())
-    records.write(record | {name: "0" * 64}, ledger)
+    records.write(records.seal(record | {name: "0" * 64}), ledger)
     with pytest.raises(ValueError, match=f"{RUN}: {name} is 0000"):
         features.make(RUN, ledger / f"{RUN}.pt", ledger)
 
 
 def test_an_unfinished_or_unknown_run_is_refused(ledger):
     record = json.loads(records.path_of(CONFIG, ledger).read_text())
-    records.write(record | {"status": "the training loss of epoch 3 is nan"}, ledger)
+    record |= {name: record[name][:1] for name in records.CURVES}
+    record["status"] = "the training loss of epoch 2 is nan"
+    records.write(records.seal(record), ledger)
     with pytest.raises(ValueError, match="expected a finished run, got 'the training loss"):
         features.make(RUN, ledger / f"{RUN}.pt", ledger)
     with pytest.raises(FileNotFoundError, match="run '0123456789ab': no such record"):

@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 import textwrap
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,6 +169,7 @@ WRONG = {
     b"google/q0000/0.jpg -1": "expected an integer label, got '-1'",
     b"google/q0000/0.jpg 1.0": "expected an integer label, got '1.0'",
     b"google/q0000/0.jpg 1000": "expected a label below 1000, got 1000",
+    b"google/q0000/0.jpg " + b"9" * 5000: "expected an integer label, got '9999",
     b"/etc/passwd 0": "expected a path below the folder",
     b"google/../../secret.jpg 0": "expected a path below the folder",
     b"google\\q0000\\0.jpg 0": "expected a path below the folder",
@@ -201,6 +203,18 @@ def test_one_missing_image_is_found_before_training(folder):
     (folder / "val_images_256" / "val000031.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"val_filelist.*: 1 of 50 images .* val000031.jpg"):
         train(short())
+
+
+def test_what_is_behind_a_link_out_of_the_folder_is_missing(folder, tmp_path):
+    image = folder / "google/q0003/3.jpg"
+    image.rename(tmp_path / "3.jpg")
+    image.symlink_to(tmp_path / "3.jpg")
+    (folder / "google/q0004").rename(tmp_path / "q0004")
+    (folder / "google/q0004").symlink_to(tmp_path / "q0004")
+    (folder / "google/q0005/5.jpg").rename(folder / "5.jpg")
+    (folder / "google/q0005/5.jpg").symlink_to(folder / "5.jpg")  # stays in it
+    with pytest.raises(FileNotFoundError, match=r"2 of 64 images .*q0003/3\.jpg; .*q0004/4\.jpg$"):
+        webvision.load(folder)
 
 
 def test_a_class_without_images_is_named(folder):
@@ -311,6 +325,38 @@ def test_verify_finds_every_damaged_image(folder, workers):
     (folder / "val_images_256/val000004.jpg").write_text("<html>not found</html>")
     with pytest.raises(ValueError, match=r"2 of 114 images .*3.jpg: .*truncated.*val000004.jpg: "):
         webvision.verify(dataset, progress=False)
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def hostile(path, kind):
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "postscript":
+        path.write_bytes(POSTSCRIPT)
+    else:
+        Image.new("1", {"line": (1, 60_000), "bomb": (20_000, 20_000)}[kind]).save(path, "PNG")
+        assert path.stat().st_size < 60_000
+
+
+@pytest.mark.parametrize("kind", ["line", "bomb", "postscript", "pipe"])
+def test_a_hostile_image_is_named_at_once(folder, tmp_path, monkeypatch, kind):
+    """Resized, the line would take 16 GB; PostScript would start Ghostscript; a pipe never ends."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    path = folder / "google/q0003/3.jpg"
+    hostile(path, kind)
+    dataset = replace(webvision.load(folder), workers=0, image_size=32)
+    (place,) = (i for i, file in enumerate(dataset.train_files) if file == str(path))
+    start = time.monotonic()
+    with pytest.raises(
+        ValueError, match=f"^{path}: this image cannot be decoded .*Mend or replace"
+    ):
+        batch(dataset, [slice(place, place + 1)])
+    assert time.monotonic() - start < 5 and not (tmp_path / "started").exists()
 
 
 def test_a_damaged_image_stops_the_run_which_then_goes_on(small, tmp_path):

@@ -42,6 +42,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from alfs_utils._files import check_regular, read_bytes
 from alfs_utils.data.dataset import DataSet
 from alfs_utils.data.files import folder as data_folder
 from alfs_utils.facts import NUM_CLASSES as CLASSES_OF
@@ -50,6 +51,9 @@ __all__ = ["NUM_CLASSES", "WebVision", "check_whole", "load", "verify"]
 
 NUM_CLASSES = CLASSES_OF["webvision"]
 SHOWN = 5  # offenders that an error lists
+# What an image may be: Pillow knows more formats, among them some that start other programs.
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+MOST_PIXELS, MOST_NARROW = 100_000_000, 100  # width by height; long side over short side
 # How many images there should be; the training part is quoted as 65,944 and as 61,234.
 TRAIN_IMAGES, TEST_IMAGES = range(60_000, 70_000), 2_500
 
@@ -161,7 +165,8 @@ def load(folder: str | os.PathLike | None = None) -> WebVision:
         Without the lists, or if images are missing.
     ValueError
         For lines that are not "path label", labels out of range, paths that leave the folder, and
-        classes without an image. Both list the first few offenders and say how many there are.
+        classes without an image. Both list the first few offenders and say how many there are. An
+        image behind a link that leaves the folder is a missing one.
     """
     folder = Path(folder) if folder is not None else data_folder() / "webvision"
     for layout in _LAYOUTS:
@@ -237,14 +242,14 @@ def _read(folder, part):
     """Paths and labels of one list, first 50 classes only."""
     path = folder / part.list
     # File names are bytes, and lists of names have no declared encoding: nothing is decoded here.
-    lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
+    lines = read_bytes(path).removeprefix(b"\xef\xbb\xbf").splitlines()
     entries, wrong = [], []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         reason = _fault(line, part.labels)
         if reason:
-            wrong.append(f"line {number}, {_text(line)!r}: {reason}")
+            wrong.append(f"line {number}, {_text(line)!r:.200}: {reason}")
             continue
         name, label = line.split()
         if int(label) < NUM_CLASSES:
@@ -268,8 +273,8 @@ def _fault(line, num_labels):
     if len(fields) != 2:
         return f"expected 2 fields, got {len(fields)}"
     name, label = fields
-    if not label.isdigit():
-        return f"expected an integer label, got {_text(label)!r}"
+    if not label.isdigit() or len(label) > 9:
+        return f"expected an integer label, got {_text(label)!r:.60}"
     if int(label) >= num_labels:
         return f"expected a label below {num_labels}, got {int(label)}"
     if name.startswith(b"/") or b"\\" in name or b".." in name.split(b"/") or b"\0" in name:
@@ -283,13 +288,21 @@ def _found(path, folder, names):
     A name that is not there as the list writes it may be there in the other of the two usual
     encodings: archives and lists have gone through different systems.
     """
+    root = os.fsencode(os.path.realpath(folder))
+
+    def inside(place):
+        return os.path.commonpath([root, os.path.realpath(place)]) == root
 
     @cache
     def listing(parent):
         try:
-            return frozenset(os.listdir(parent))
+            with os.scandir(parent) as entries:
+                links = {entry.name: entry.is_symlink() for entry in entries}
         except (FileNotFoundError, NotADirectoryError):
             return frozenset()
+        if not inside(parent):
+            return frozenset()
+        return {n for n, link in links.items() if not link or inside(os.path.join(parent, n))}
 
     def there(name):
         parent, _, last = (os.fsencode(folder) + b"/" + name).rpartition(b"/")
@@ -303,7 +316,7 @@ def _found(path, folder, names):
         else:
             files.append(os.fsdecode(os.fsencode(folder) + b"/" + spelled))
     if missing:
-        what = f"of {len(names)} images are not in {folder}"
+        what = f"of {len(names)} images are not in {folder} (links that leave it do not count)"
         raise FileNotFoundError(f"{path}: {_listed(missing, what)}")
     return tuple(files)
 
@@ -353,7 +366,9 @@ class _Batches(torch.utils.data.Dataset):
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata and odd palettes, by the thousand
-            with Image.open(self.files[index]) as file:
+            check_regular(self.files[index])
+            with Image.open(self.files[index], formats=FORMATS) as file:
+                _check_size(*file.size)
                 image = file.convert("RGB")
         train, test = transforms(self.size)
         if self.seed is None:
@@ -366,6 +381,15 @@ class _Batches(torch.utils.data.Dataset):
             return np.asarray(train(image))
         finally:
             generator.set_state(before)
+
+
+def _check_size(width, height):
+    """Before anything is decoded: resizing a line of pixels would take all memory."""
+    if width * height > MOST_PIXELS or max(width, height) > MOST_NARROW * min(width, height):
+        raise ValueError(
+            f"expected at most {MOST_PIXELS} pixels, and no side over {MOST_NARROW} times the "
+            f"other, got {width} x {height}"
+        )
 
 
 def _image_seed(seed, index):

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from docutils import nodes
+from numpy.typing import ArrayLike
 from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.nodes import make_refnode
+from sphinx.util.typing import stringify_annotation
 
 PACKAGE = "alfs_utils"
 NAME_OR_CALL = re.compile(r"([A-Za-z_][\w.]*)(\(.*\))?", re.DOTALL)
@@ -84,11 +86,18 @@ def may_be(full, name, entries):
     return "." in name or (of_a_room and not parent.startswith(f"{PACKAGE}.paper"))
 
 
-def plain_defaults(app, what, name, thing, options, signature, returns):
-    """A signature whose defaults can be read: no factory, no array, a function by its name."""
-    if signature is not None:
-        signature = re.sub(r"<factory>|<function <lambda>>|array\([^()]*\)", "...", signature)
-        signature = re.sub(r"<function ([\w.]+)>", r"\1", signature)
+ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")  # a union of six
+PLAIN = {
+    re.escape(ARRAY_LIKE): "~numpy.typing.ArrayLike",
+    r"<factory>|<function <lambda>>|array\([^()]*\)": "...",
+    r"<(?:function |class ')([\w.]+)'?>": r"\1",
+}
+
+
+def plain_signature(app, what, name, thing, options, signature, returns):
+    """A signature that can be read: defaults by their names, and no long ones."""
+    for long, plain in PLAIN.items():
+        signature = signature and re.sub(long, plain, signature)
     return signature, returns
 
 
@@ -103,6 +112,6 @@ def setup(app):
     root = next(folder for folder in Path(app.confdir).parents if (folder / PACKAGE).is_dir())
     sys.path.insert(0, str(root))
     app.add_post_transform(LinkNames)
-    app.connect("autodoc-process-signature", plain_defaults)
+    app.connect("autodoc-process-signature", plain_signature)
     app.connect("missing-reference", plain_type_variable)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

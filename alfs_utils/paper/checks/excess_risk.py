@@ -79,6 +79,16 @@ def psi(l, theta):
     return (min(risk[: len(l) // 2 + 1]) - min(risk)) / 2
 
 
+def _kind(values):
+    """The first that applies: symmetric, completely asymmetric, convex and bent, or else."""
+    both, bends = values + values[::-1], np.diff(values, 2)
+    if (both == both[0]).all():
+        return "symmetric"
+    if (both >= both[0]).all():
+        return "complete"
+    return "convex" if (bends >= 0).all() and bends.any() else "else"
+
+
 def theorem_2(printed=printed_factor, sharp=sharp_factor) -> Check:
     """The bound (6) where its hypothesis can be met: two classes and a symmetric loss.
 
@@ -97,17 +107,12 @@ def theorem_2(printed=printed_factor, sharp=sharp_factor) -> Check:
         l = {u: Fraction(int(values[int(6 * u)])) for u in (0, Fraction(1, 2), 1)}.get
         gaps = [psi(values, theta) for theta in thetas]
         bound = [t <= printed(l) * gap for t, gap in zip(thetas, gaps, strict=True)]
-        both = values + values[::-1]
-        symmetric, complete = (both == both[0]).all(), (both >= both[0]).all()
-        convex = (np.diff(slopes) <= 0).all() and len(set(slopes)) > 1
-        kind = ["symmetric", "complete", "convex", "else"][
-            [symmetric, complete, convex, True].index(True)
-        ]
+        kind = _kind(values)
         counts[kind] += 1
         holds[kind] += all(bound)
-        violated &= not (convex and any(bound))
-        tight &= not symmetric or printed(l) == sharp(l)
-        if complete:
+        violated &= not (kind == "convex" and any(bound))
+        tight &= kind != "symmetric" or printed(l) == sharp(l)
+        if kind in ("symmetric", "complete"):
             repaired += all(t <= sharp(l) * gap for t, gap in zip(thetas, gaps, strict=True))
             attained += sharp(l) * gaps[-1] == 1
     complete = counts["symmetric"] + counts["complete"]

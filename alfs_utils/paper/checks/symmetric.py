@@ -144,21 +144,8 @@ def theorem_3(loss=ngce_half, criterion=bound_at_the_vertex, gap=gap_by_differen
         for point in lattice
     )
 
-    wrong, identity, complete, count = 0, True, [], 300
-    for k in (2, 3, 4):
-        tables, _ = symmetric_tables(k, count)
-        weights = np.array(list(product(range(10), repeat=k)))
-        answers = np.ones(count, bool)
-        for t in range(k):
-            w = _dominated_by(weights, t)
-            excess = (np.delete(tables - tables[:, [t]], t, axis=1) * 1.0) @ w.T
-            answers &= (excess > 0).all(axis=(1, 2))
-            identity &= np.array_equal(
-                gap(w[::7], np.delete(tables[0], t, axis=0), tables[0][t], t), excess[0][:, ::7]
-            )
-        claimed = [all(criterion(table, t) for t in range(k)) for table in tables]
-        wrong += int((answers != claimed).sum())
-        complete.append(int(answers.sum()))
+    count = 300
+    wrong, identity, complete = _on_tables(criterion, gap, count)
     both = all(30 < c < count - 30 for c in complete[1:])
     return Check(
         printed=not refuted,
@@ -174,6 +161,26 @@ def theorem_3(loss=ngce_half, criterion=bound_at_the_vertex, gap=gap_by_differen
             f"MAE and NGCE (2) survive {len(lattice)} points": survive,
         },
     )
+
+
+def _on_tables(criterion, gap, count):
+    """How often the criterion is wrong, whether the gap is exact, how many tables are complete."""
+    wrong, identity, complete = 0, True, []
+    for k in (2, 3, 4):
+        tables, _ = symmetric_tables(k, count)
+        weights = np.array(list(product(range(10), repeat=k)))
+        answers = np.ones(count, bool)
+        for t in range(k):
+            w = _dominated_by(weights, t)
+            excess = (np.delete(tables - tables[:, [t]], t, axis=1) * 1.0) @ w.T
+            answers &= (excess > 0).all(axis=(1, 2))
+            identity &= np.array_equal(
+                gap(w[::7], np.delete(tables[0], t, axis=0), tables[0][t], t), excess[0][:, ::7]
+            )
+        claimed = [all(criterion(table, t) for t in range(k)) for table in tables]
+        wrong += int((answers != claimed).sum())
+        complete.append(int(answers.sum()))
+    return wrong, identity, complete
 
 
 # --- Section 2.3 ----------------------------------------------------------------------------

@@ -365,6 +365,17 @@ def _class_losses(loss, u):
     return phi / phi.sum() if hasattr(loss, "loss") else phi
 
 
+ALIKE = (  # losses that treat classes alike
+    CELoss(),
+    GCELoss(q=0.7),
+    FocalLoss(gamma=0.5),
+    AELLoss(a=0.5),
+    AGCELoss(a=0.1, q=0.5),
+    AULLoss(a=1.1, p=3),
+    NormalizedGCELoss(q=0.5),
+)
+
+
 def argmax_tolerance(gain=swap_gain, ce_minimiser=normalise) -> Check:
     """The minimiser of the noisy risk has its maximum at the clean label, for every loss.
 
@@ -374,18 +385,9 @@ def argmax_tolerance(gain=swap_gain, ce_minimiser=normalise) -> Check:
     classes alike, must turn the maximum around.
     """
     rng = np.random.default_rng(0)
-    losses = (
-        CELoss(),
-        GCELoss(q=0.7),
-        FocalLoss(gamma=0.5),
-        AELLoss(a=0.5),
-        AGCELoss(a=0.1, q=0.5),
-        AUL_STEEP,
-        NormalizedGCELoss(q=0.5),
-    )
     error = ce_error = 0.0
     wrong = vertices = turned = cases = 0
-    for loss in losses:
+    for loss in ALIKE:
         for k in (2, 3, 10):
             for level in (1.005, rng.uniform(1.01, 1.5)):
                 w = _weights(rng, k, level)
@@ -416,9 +418,6 @@ def argmax_tolerance(gain=swap_gain, ce_minimiser=normalise) -> Check:
             "class weights turn the maximum around": (turned, 6),
         },
     )
-
-
-AUL_STEEP = AULLoss(a=1.1, p=3)
 
 
 def loss_with_ratio(family, r):
