@@ -81,6 +81,7 @@ def make(
         "cpu_seconds": round(history.cpu_seconds, 1),
         **_environment(torch.device(device), deterministic, history.mixed),
         "compiled": compiled,
+        "kernel": history.kernel,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -7,7 +7,8 @@ set evaluated after every epoch.
 It is made fast by nothing that changes what is learned: the data set lies on the device as uint8, a
 batch is an index, augmentation is one look-up, images are channels-last, clipping and SGD work on
 all parameters at once, the host does not wait for the device within an epoch, and on the CPU freed
-memory stays in the process (`alfs_utils._allocator`). `benchmarks/training.py` measures it.
+memory stays in the process (`alfs_utils._allocator`) and batch norm with what follows it is one
+function (`alfs_utils.fused`). `benchmarks/training.py` measures it.
 
 Where `torch.distributed` has been started, as `python -m alfs_utils.webvision` does under torchrun,
 each process takes its share of every batch, and all have the same weights after every step.
@@ -30,7 +31,7 @@ import numpy as np
 import torch
 from torch import distributed, nn
 
-from alfs_utils import _allocator, data, human, losses, models, noise
+from alfs_utils import _allocator, data, fused, human, losses, models, noise
 from alfs_utils._files import replacing
 from alfs_utils._progress import progress_bar
 
@@ -259,7 +260,9 @@ class History:
         Hash of the noisy training labels (`NoisyLabels.sha256`).
     mixed : bool
         Whether the run went on from a checkpoint of another device, version of torch, number of
-        threads or arguments of `train`; then it does not repeat bit for bit.
+        threads, kernel or arguments of `train`; then it does not repeat bit for bit.
+    kernel : str
+        What trained in place of stock modules, see `fused.kernel`; "" if nothing did.
     """
 
     config: RunConfig
@@ -275,6 +278,7 @@ class History:
     status: str = "finished"
     labels_sha256: str = ""
     mixed: bool = False
+    kernel: str = ""
 
     @property
     def last(self) -> float:
@@ -363,7 +367,7 @@ def train(
     """
     if weights is not None and process()[0] == 0:
         _check_writable(weights)
-    run = _Run(config, torch.device(device))
+    run = _Run(config, torch.device(device), compiled)
     run.how += [deterministic, compiled]
     if compiled:
         run.forward = torch.compile(run.forward, mode="reduce-overhead", dynamic=False)
@@ -499,7 +503,7 @@ def predict(
 class _Run:
     """The state of a run between two steps."""
 
-    def __init__(self, config, device):
+    def __init__(self, config, device, compiled=False):
         self.config, self.device = config, device
         self.rank, self.processes = process()
         if device.type == "cpu":
@@ -513,7 +517,9 @@ class _Run:
         network = models.build(config.model, self.dataset.num_classes, config.init_seed)
         self.network = network.to(device, memory_format=torch.channels_last)
         _check_last_batch(config.batch_size, len(self.given), network, self.processes)
-        self.forward = self.network
+        alone = self.processes == 1 and not compiled
+        self.kernel = fused.kernel(device, config.precision) if alone else ""
+        self.forward = fused.forward_of(self.network) if self.kernel else self.network
         if self.processes > 1:
             self.forward = nn.parallel.DistributedDataParallel(self.network)
         self.criterion = _criterion(config, self.given, self.dataset.num_classes).to(device)
@@ -536,6 +542,7 @@ class _Run:
         self.epoch = self.step = 0
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)
         self.how = [device_name(device), str(torch.__version__), torch.get_num_threads()]
+        self.how += [self.kernel]
         self.mixed = False
         self.status = "finished"
         for name in CURVES:
