@@ -74,6 +74,7 @@ def make(
         "config": asdict(history.config),
         "status": history.status,
         **{name: _rounded(getattr(history, name)) for name in CURVES},
+        "per_class": history.per_class,
         "noise_rate": history.noise_rate,
         "labels_sha256": history.labels_sha256,
         "data_sha256": load_once(history.config.dataset).sha256,
@@ -311,7 +312,7 @@ def basis(runs: pd.DataFrame) -> str:
 
 def to_csv(frame: pd.DataFrame, path: str | os.PathLike) -> None:
     """Write the table of `load` without the curves, one line per run."""
-    frame.drop(columns=[*CURVES], errors="ignore").to_csv(path, index=False)
+    frame.drop(columns=[*CURVES, "per_class"], errors="ignore").to_csv(path, index=False)
 
 
 def pack(record: Record, path: str | os.PathLike) -> None:

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import distributed, nn
 
-from alfs_utils import _allocator, data, fused, human, losses, models, noise
+from alfs_utils import _allocator, data, fused, human, losses, models, noise, per_class
 from alfs_utils._files import replacing
 from alfs_utils._progress import progress_bar
 
@@ -263,6 +263,12 @@ class History:
         threads, kernel or arguments of `train`; then it does not repeat bit for bit.
     kernel : str
         What trained in place of stock modules, see `fused.kernel`; "" if nothing did.
+    per_class : list of dict
+        After the epochs of `per_class.kept`, one entry each, with lists of one number per class, in
+        percent, rounded to 0.1: "epoch"; "test_accuracy" on the clean labels; "repeated_right" and
+        "repeated_wrong", how many of the right and of the wrong labels that training images of
+        this clean class were given the network predicted when it saw them; None where there is
+        none.
     """
 
     config: RunConfig
@@ -279,6 +285,7 @@ class History:
     labels_sha256: str = ""
     mixed: bool = False
     kernel: str = ""
+    per_class: list[dict] = field(default_factory=list)
 
     @property
     def last(self) -> float:
@@ -512,7 +519,9 @@ class _Run:
         noisy = noisy_labels(config, self.dataset)
         self.noise_rate, self.labels_sha256 = noisy.rate, noisy.sha256
         self.given = torch.tensor(noisy.labels, device=device)
-        self.wrong = torch.tensor(noisy.mask, device=device)
+        wrong = torch.tensor(noisy.mask, device=device)
+        clean = torch.tensor(noisy.clean, device=device)
+        self.repeated = per_class.Repeated(clean, wrong, self.dataset.num_classes)
         self.validation = _noisy_copy(config, self.dataset)
         network = models.build(config.model, self.dataset.num_classes, config.init_seed)
         self.network = network.to(device, memory_format=torch.channels_last)
@@ -540,13 +549,15 @@ class _Run:
         self.augmentation = stream("augmentation", config.augment_seed)
         self.generators = self.order.get_state(), self.augmentation.get_state()
         self.epoch = self.step = 0
-        self.totals = torch.zeros(3, dtype=torch.float64, device=device)
+        counts = len(self.repeated.sizes)
+        self.totals = torch.zeros(1 + counts, dtype=torch.float64, device=device)
         self.how = [device_name(device), str(torch.__version__), torch.get_num_threads()]
         self.how += [self.kernel]
         self.mixed = False
         self.status = "finished"
         for name in CURVES:
             setattr(self, name, [])
+        self.per_class = []
         self.seconds = self.cpu_seconds = 0.0
         self._start_clock()
 
@@ -598,9 +609,9 @@ class _Run:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         with torch.no_grad():
-            hits = logits.argmax(1) == given
-            sums = loss.double() * len(index), hits.sum(), (hits & self.wrong[index]).sum()
-            self.totals += self._summed(torch.stack([s.double() for s in sums]))
+            hits = self.repeated.count(index, logits.argmax(1) == given)
+            sums = torch.cat([loss.double().view(1) * len(index), hits])
+            self.totals += self._summed(sums)
 
     def _summed(self, tensor):
         """The sum over all processes."""
@@ -628,17 +639,21 @@ class _Run:
         return torch.autocast(self.device.type, getattr(torch, precision))
 
     def _finish_epoch(self, n):
-        loss, fitted, memorised = self.totals.tolist()
+        loss, *hits = self.totals.tolist()
         self.totals.zero_()
         if not math.isfinite(loss):
             self.status = f"the training loss of epoch {self.epoch} is {loss / n}"
             warnings.warn(f"{self.config.loss}: {self.status}", RuntimeWarning, stacklevel=4)
             return
         self.train_loss.append(loss / n)
-        self.fitted.append(100 * fitted / n)
+        self.fitted.append(100 * sum(hits) / n)
         if self.noise_rate:
-            self.memorised.append(100 * memorised / self.wrong.sum().item())
+            k = self.dataset.num_classes
+            self.memorised.append(100 * sum(hits[k:]) / sum(self.repeated.sizes[k:]))
         predicted = self._predicted()
+        if self.epoch in per_class.kept(self.config.epochs):
+            labels = self.dataset.test_labels
+            self.per_class.append(self.repeated.shares(self.epoch, hits, predicted, labels))
         hits, agrees = predicted == self.dataset.test_labels, predicted == self.validation
         self.test_accuracy.append(_percent(hits))
         self.half_accuracy.append([_percent(hits[half::2]) for half in (0, 1)])
@@ -733,7 +748,7 @@ class _Run:
 
 
 _TENSORS = ("network", "optimizer", "scaler", "criterion", "totals", "generators")
-_COUNTERS = ("epoch", "step", "status", "seconds", "cpu_seconds")
+_COUNTERS = ("epoch", "step", "status", "seconds", "cpu_seconds", "per_class")
 
 
 def _criterion(config, given, num_classes):
