@@ -53,7 +53,8 @@ def test_the_wheel_holds_every_module(tmp_path):
         packed = {name for name in archive.namelist() if name.startswith("alfs_utils/")}
         metadata = next(n for n in archive.namelist() if n.endswith("/METADATA"))
         needs = archive.read(metadata).decode().splitlines()
-    assert packed == {p.relative_to(ROOT).as_posix() for p in (ROOT / "alfs_utils").rglob("*.py")}
+    sources = [p for p in (ROOT / "alfs_utils").rglob("*") if p.suffix in (".py", ".cpp")]
+    assert packed == {p.relative_to(ROOT).as_posix() for p in sources}
     core = [line for line in needs if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert core == ["Requires-Dist: torch>=2.6", "Requires-Dist: numpy>=1.26"]
 
