@@ -1,4 +1,4 @@
-// Batch norm in training with what follows it, on channels-last tensors; see fused.py.
+// Batch norm with what follows it, on channels-last tensors; see fused.py.
 //
 // `norm_*`: y = relu(pool(scale x + shift) + add), where pool is the maximum of 2 x 2 (or nothing),
 // add another tensor (or nothing), and relu may be left out. Two passes over x forward, two backward.
@@ -18,7 +18,7 @@ struct bf16 { uint16_t bits; };
 
 struct Call {  // as in fused.py
     int64_t n, h, w, c;  // of x
-    int32_t pool, relu, threads;
+    int32_t pool, relu, training, threads;
     float eps, momentum;
     const void *x, *add, *dy;
     void *y, *dx, *dadd;
@@ -53,17 +53,26 @@ template <class T> static double total(const std::vector<T> &parts, long size, l
     return sum;
 }
 
-// What batch norm makes of the mean and the variance of channel i.
-static void set_channel(const Call &k, long i, double mean, double variance) {
-    const float m = float(k.n) * k.h * k.w;
-    const float var = variance > 0 || variance != variance ? variance : 0;
-    const float with_bias = mean + (k.bias ? k.bias[i] : 0);
+static void set_scale(const Call &k, long i, float mean, float var) {
     k.mean[i] = mean;
     k.invstd[i] = 1 / std::sqrt(var + k.eps);
     k.scale[i] = k.gamma[i] * k.invstd[i];
-    k.shift[i] = k.beta[i] - k.mean[i] * k.scale[i];
-    k.running_mean[i] += k.momentum * (with_bias - k.running_mean[i]);
+    k.shift[i] = k.beta[i] - mean * k.scale[i];
+}
+
+// What batch norm makes of a batch's mean and variance of channel i.
+static void set_channel(const Call &k, long i, double mean, double variance) {
+    const float m = float(k.n) * k.h * k.w, bias = k.bias ? k.bias[i] : 0;
+    const float var = variance > 0 || variance != variance ? variance : 0;
+    set_scale(k, i, mean, var);
+    k.running_mean[i] += k.momentum * (float(mean + bias) - k.running_mean[i]);
     k.running_var[i] += k.momentum * (var * (m / (m - 1)) - k.running_var[i]);
+}
+
+// In evaluation.
+static void set_channels(const Call &k) {
+    for (long i = 0; i < k.c; i++)
+        set_scale(k, i, k.running_mean[i] - (k.bias ? k.bias[i] : 0), k.running_var[i]);
 }
 
 // --- norm ------------------------------------------------------------------------------------
@@ -112,7 +121,7 @@ template <int POOL, class F> static void windows(const Call &k, long from, long 
 }
 
 template <class T, int POOL, bool ADD, bool RELU> static void norm_forward(const Call &k) {
-    statistics<T>(k);
+    k.training ? statistics<T>(k) : set_channels(k);
     const long c = k.c, wc = k.w * c;
     in_parts(k, [&](long, long from, long to) {
         const float *__restrict scale = k.scale, *__restrict shift = k.shift;
@@ -310,7 +319,7 @@ static inline V convolved(const float *p, long stride, const V *weights) {
 }
 
 template <class T> static void first_forward(const Call &k) {
-    first_statistics(k);
+    k.training ? first_statistics(k) : set_channels(k);
     first_windows(k, [&](long, long at, long, const Padded &image, const V *weights) {
         T *y = static_cast<T *>(k.y) + at;
         for (long i = 0; i < k.h; i += 2)

@@ -4,9 +4,10 @@ Torch makes each of these a pass over memory of its own, forward and backward. `
 together, and computes MNIST's first convolution again where its output is needed instead of storing
 it. It is built by g++ when it is first needed, into ~/.cache/alfs_utils, and loaded by ctypes.
 
-It serves training on a Linux x86-64 CPU: float32 with AVX2, bfloat16 with AVX-512. Elsewhere, where
-there is no g++, or if ALFS_KERNEL=stock is in the environment, the network's own modules do the
-work: slower, and rounded otherwise. Parameters, buffers and their names are the network's.
+It serves training, and the test after each epoch, on a Linux x86-64 CPU: float32 with AVX2,
+bfloat16 with AVX-512. Elsewhere, where there is no g++, or if ALFS_KERNEL=stock is in the
+environment, the network's own modules do the work: slower, and rounded otherwise. Parameters,
+buffers and their names are the network's.
 """
 
 import ctypes
@@ -61,7 +62,8 @@ def kernel(device: torch.device, precision: str) -> str:
 @cache
 def _stock(reason):
     """Say once why the kernel is not used."""
-    warnings.warn(f"no fused kernel, training is slower: {reason}", RuntimeWarning, stacklevel=4)
+    message = f"no fused kernel, training is slower: {reason}"
+    warnings.warn_explicit(message, RuntimeWarning, __file__, 0)  # one line: no source to show
     return ""
 
 
@@ -100,7 +102,7 @@ def _run(*command):
 
 
 def forward_of(network: nn.Sequential) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function of the images that a network of `models` computes, for training.
+    """The function of the images that a network of `models` computes.
 
     Batch norm with what follows it goes through the kernel, which has to be there (see `kernel`);
     all else, and input that the kernel does not take, goes through the network's modules.
@@ -158,8 +160,9 @@ def _block(convolution, norm, x, pool=1, relu=True, add=None):
 
 def _fits(norm, x, pool):
     whole = x.shape[2] % pool == x.shape[3] % pool == 0 and x.numel() > x.shape[1]
-    usual = norm.training and norm.affine and norm.track_running_stats and norm.momentum is not None
-    return whole and usual and x.dtype in TYPES
+    usual = norm.affine and norm.track_running_stats and norm.momentum is not None
+    ready = norm.training or not torch.is_grad_enabled()  # evaluation has another gradient
+    return whole and usual and ready and x.dtype in TYPES
 
 
 def _fits_first(convolution, norm, x):
@@ -258,9 +261,9 @@ class _Fused(torch.autograd.Function):
         kept = {name: gamma.new_empty(c) for name in ("mean", "invstd", "scale", "shift")}
         kept["gram"] = torch.empty(10, 10, dtype=torch.float64)
         ctx.how = {"c": c, "pool": pool, "relu": relu, "dtype": dtype}
-        norm.num_batches_tracked += 1
+        norm.num_batches_tracked += norm.training
         running = {"running_mean": norm.running_mean, "running_var": norm.running_var}
-        numbers = {"eps": norm.eps, "momentum": norm.momentum}
+        numbers = {"eps": norm.eps, "momentum": norm.momentum, "training": norm.training}
         given = {"weight": weight, "bias": bias, "gamma": gamma, "beta": beta, "add": add}
         _call("forward", x, **ctx.how, **kept, **running, **numbers, **given, y=y)
         ctx.names = tuple(kept)
@@ -290,7 +293,7 @@ class _Call(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in "nhwc"),
-        *((name, ctypes.c_int32) for name in ("pool", "relu", "threads")),
+        *((name, ctypes.c_int32) for name in ("pool", "relu", "training", "threads")),
         *((name, ctypes.c_float) for name in ("eps", "momentum")),
         *((name, ctypes.c_void_p) for name in ("x", "add", "dy", "y", "dx", "dadd")),
         *((name, ctypes.c_void_p) for name in ("weight", "bias", "gamma", "beta")),

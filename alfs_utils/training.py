@@ -626,10 +626,11 @@ class _Run:
             for buffer in self.network.buffers():
                 distributed.broadcast(buffer, 0)  # batch norm's statistics differ
         self.network.eval()
+        forward = self.forward if self.kernel else self.network
         predicted = torch.zeros_like(self.dataset.test_labels)
         places = self._places(len(predicted), self.dataset.test_batch)
         for place, images in zip(places, self.dataset.test_batches(places), strict=True):
-            predicted[place] = self.network(images).argmax(1)
+            predicted[place] = forward(images).argmax(1)
         return self._summed(predicted)
 
     def _autocast(self):
