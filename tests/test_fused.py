@@ -27,8 +27,8 @@ SHAPES = {
     "cifar_cnn": (3, 32, 32),
     "resnet34": (3, 32, 32),
 }
-# Largest relative error that rounding explains: of float32 sums, and of numbers kept in bfloat16.
-CLOSE = {torch.float32: 2e-6, torch.bfloat16: 4e-3}
+# The largest relative distance from float64: of float32 arithmetic; of results kept in bfloat16.
+CLOSE, ROUNDED = 1e-6, 2.5e-3
 
 
 def usable(precision="bfloat16"):
@@ -134,6 +134,12 @@ def far(found, expected):
     }
 
 
+def check(found, expected, dtype):
+    for name, distance in far(found, expected).items():
+        rounded = dtype == torch.bfloat16 and name in ("y", "dx")
+        assert distance < (ROUNDED if rounded else CLOSE), (name, distance)
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("ties", [False, True], ids=["", "ties"])
 @pytest.mark.parametrize("case", BLOCKS, ids=str)
@@ -144,8 +150,7 @@ def test_a_block_against_float64(case, ties, dtype):
     norm = norm_of(shape[1])
     expected = block(stock, torch.float64, tensors, dy, norm, pool, relu)
     found = block(ours, dtype, tensors, dy, norm, pool, relu)
-    distances = far(found, expected)
-    assert max(distances.values()) < CLOSE[dtype], distances
+    check(found, expected, dtype)
     assert not found["dbias"].any() and expected["dbias"].abs().max() < 1e-12
 
 
@@ -169,9 +174,7 @@ def test_the_first_block_against_float64(side, ties, dtype):
     norm = norm_of(32)
     expected = block(stock, torch.float64, tensors, dy, norm, 2, True)
     found = block(ours, dtype, tensors, dy, norm, 2, True)
-    distances = far(found, expected)
-    assert distances.pop("y") < CLOSE[dtype]
-    assert max(distances.values()) < 2e-5, distances
+    check(found, expected, dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -227,32 +230,45 @@ def step(network, forward, images, labels, dtype):
     return gradients, {name: b.double() for name, b in network.named_buffers()}
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("name", list(SHAPES))
-def test_gradients_are_no_worse_than_those_of_stock_modules(name, dtype):
-    generator = torch.Generator().manual_seed(1)
-    n = {"resnet34": 3, "cifar_cnn": 8}.get(name, 32)
-    images = torch.randn(n, *SHAPES[name], generator=generator)
-    labels = torch.randint(10, (n,), generator=generator)
-    base = models.build(name, 10, 0)
+def residual():
+    """ResNet-34 in small: its stem, and its blocks with and without a projection."""
+    stem = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    blocks = [models._BasicBlock(16, 16, 1), models._BasicBlock(16, 32, 2)]
+    return nn.Sequential(*stem, *blocks, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(32 * 16, 10))
+
+
+def errors(name, dtype, seed):
+    """How far `step` in `dtype` is from float64, by the kernel and by stock modules."""
+    generator = torch.Generator().manual_seed(seed)
+    base = residual() if name == "residual" else models.build(name, 10, seed)
+    images = torch.randn(8, *SHAPES.get(name, (3, 32, 32)), generator=generator)
+    labels = torch.randint(10, (8,), generator=generator)
     for module in base.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.weight.data.uniform_(-0.5, 1.5, generator=generator)
     exact = copy.deepcopy(base).double()
     exact = step(exact, exact, images.double(), labels, torch.float64)
-
-    def error(function):
+    found = []
+    for function in (fused.forward_of, lambda network: network):
         network = copy.deepcopy(base).to(memory_format=torch.channels_last)
-        found = step(network, function(network), images, labels, dtype)
-        assert list(found[1]) == list(exact[1])
+        parts = step(network, function(network), images, labels, dtype)
+        assert list(parts[1]) == list(exact[1])
         squares = [
             sum(((part[k] - true[k]) ** 2).sum() for k in true)
             / sum((t**2).sum() for t in true.values())
-            for part, true in zip(found, exact, strict=True)
+            for part, true in zip(parts, exact, strict=True)
         ]
-        return torch.stack(squares).sqrt()
+        found.append(torch.stack(squares).sqrt())
+    return torch.stack(found)
 
-    assert (error(fused.forward_of) <= 1.2 * error(lambda network: network)).all()
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", ["digits_cnn", "mnist_cnn", "cifar_cnn_small", "residual"])
+def test_gradients_are_no_worse_than_those_of_stock_modules(name, dtype):
+    """In the median of five: a unit that rounding switches on or off outweighs all else."""
+    kernel, modules = torch.stack([errors(name, dtype, seed) for seed in range(5)]).median(0).values
+    slack = 1.25 if dtype == torch.bfloat16 else 1.1  # its roundings differ by chance
+    assert (kernel <= slack * modules).all(), (kernel, modules)
 
 
 @pytest.mark.parametrize("name", list(SHAPES))
