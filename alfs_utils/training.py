@@ -431,7 +431,7 @@ def seconds_per_epoch(config: RunConfig, device: str | torch.device = "cpu", ste
     step = timed(lambda: run.train_step(*next(batches)), steps)
     run.network.eval()
     with torch.no_grad():
-        test = timed(lambda: run.network(next(tests)), 3)
+        test = timed(lambda: run.tested(next(tests)), 3)
     return step * n / batch.stop + test * n_test / part.stop
 
 
@@ -528,7 +528,8 @@ class _Run:
         _check_last_batch(config.batch_size, len(self.given), network, self.processes)
         alone = self.processes == 1 and not compiled
         self.kernel = fused.kernel(device, config.precision) if alone else ""
-        self.forward = fused.forward_of(self.network) if self.kernel else self.network
+        self.tested = fused.forward_of(self.network) if self.kernel else self.network
+        self.forward = self.tested
         if self.processes > 1:
             self.forward = nn.parallel.DistributedDataParallel(self.network)
         self.criterion = _criterion(config, self.given, self.dataset.num_classes).to(device)
@@ -626,11 +627,10 @@ class _Run:
             for buffer in self.network.buffers():
                 distributed.broadcast(buffer, 0)  # batch norm's statistics differ
         self.network.eval()
-        forward = self.forward if self.kernel else self.network
         predicted = torch.zeros_like(self.dataset.test_labels)
         places = self._places(len(predicted), self.dataset.test_batch)
         for place, images in zip(places, self.dataset.test_batches(places), strict=True):
-            predicted[place] = forward(images).argmax(1)
+            predicted[place] = self.tested(images).argmax(1)
         return self._summed(predicted)
 
     def _autocast(self):
