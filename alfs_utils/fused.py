@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from alfs_utils import models
 from alfs_utils._files import replacing
@@ -150,7 +151,7 @@ def _block(convolution, norm, x, pool=1, relu=True, add=None):
     if pool == 2 and _fits_first(convolution, norm, x):
         return _Fused.apply(x, convolution.weight, *how)
     y = _convolved(convolution, x)
-    if _fits(norm, y, pool):
+    if _fits(norm, y, pool) and (add is None or (add.shape, add.dtype) == (y.shape, y.dtype)):
         return _Fused.apply(y, None, *how)
     y = norm(convolution(x))
     y = nn.functional.max_pool2d(y, pool) if pool > 1 else y
@@ -162,15 +163,27 @@ def _fits(norm, x, pool):
     whole = x.shape[2] % pool == x.shape[3] % pool == 0 and x.numel() > x.shape[1]
     usual = norm.affine and norm.track_running_stats and norm.momentum is not None
     ready = norm.training or not torch.is_grad_enabled()  # evaluation has another gradient
-    return whole and usual and ready and x.dtype in TYPES
+    typed = x.dtype in TYPES and norm.weight.dtype == torch.float32
+    return whole and usual and ready and typed and x.is_cpu
 
 
 def _fits_first(convolution, norm, x):
     """Grey images with sides that pooling halves, which need no gradient."""
     c = convolution
-    usual = c.kernel_size == (3, 3) and c.padding == c.stride == c.dilation == (1, 1)
-    grey = c.in_channels == 1 and c.out_channels % LANES == 0 and c.padding_mode == "zeros"
-    return usual and grey and not x.requires_grad and x.dtype == torch.float32 and _fits(norm, x, 2)
+    grey = c.in_channels == 1 and c.out_channels % LANES == 0 and not x.requires_grad
+    typed = x.dtype == c.weight.dtype == torch.float32 and _autocast(x) in TYPES
+    return grey and typed and _three_by_three(c) and _fits(norm, x, 2)
+
+
+def _three_by_three(convolution):
+    c = convolution
+    plain = c.padding == c.stride == c.dilation == (1, 1) and c.groups == 1
+    return plain and c.kernel_size == (3, 3) and c.padding_mode == "zeros"
+
+
+def _autocast(x):
+    """The dtype that a convolution of x gives."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
 # --- convolutions of small images -----------------------------------------------------------
@@ -184,13 +197,11 @@ def _has_amx():
 
 def _convolved(convolution, x):
     """The convolution without its bias, of small images side by side where that is faster."""
-    c, side_by_side = convolution, SIDE_BY_SIDE.get(x.shape[3], 0)
-    lower = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-    usual = c.kernel_size == (3, 3) and c.padding == c.stride == c.dilation == (1, 1)
-    whole = side_by_side and len(x) % side_by_side == 0 and c.groups == 1
-    if whole and lower and usual and c.padding_mode == "zeros" and _has_amx():
-        return _SideBySide.apply(x.bfloat16(), c.weight.bfloat16(), side_by_side)
-    return c._conv_forward(x, c.weight, None)
+    k = SIDE_BY_SIDE.get(x.shape[3], 0)
+    whole = k and len(x) % k == 0 and _three_by_three(convolution)
+    if whole and _autocast(x) == torch.bfloat16 and _has_amx():
+        return _SideBySide.apply(x.bfloat16(), convolution.weight.bfloat16(), k)
+    return convolution._conv_forward(x, convolution.weight, None)
 
 
 class _SideBySide(torch.autograd.Function):
@@ -209,6 +220,7 @@ class _SideBySide(torch.autograd.Function):
         return _parted(y, k) if ctx.everywhere else y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, dy):
         x, weight = ctx.saved_tensors
         dy = _channels_last(dy)
@@ -252,9 +264,7 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, gamma, beta, add, norm, pool, relu):
         n, c, h, w = len(x), len(gamma), *x.shape[2:]
-        dtype = x.dtype
-        if weight is not None and torch.is_autocast_enabled("cpu"):
-            dtype = torch.get_autocast_dtype("cpu")
+        dtype = x.dtype if weight is None else _autocast(x)
         x, add = _channels_last(x), _channels_last(add)
         size = n, c, h // pool, w // pool
         y = torch.empty(size, dtype=dtype, memory_format=CHANNELS_LAST)
@@ -271,6 +281,7 @@ class _Fused(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, dy):
         x, weight, bias, add, *kept = ctx.saved_tensors
         kept = dict(zip(ctx.names, kept, strict=True))

@@ -287,7 +287,7 @@ def test_evaluation_is_that_of_the_network(name):
 
 
 def test_what_the_kernel_does_not_take_goes_through_the_modules():
-    """Odd sides, another kind of pooling, float64."""
+    """Odd sides, another kind of pooling, other dtypes and mixtures of them."""
     network = nn.Sequential(
         *(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.MaxPool2d(2), nn.ReLU()),
         *(nn.Conv2d(16, 16, 3), nn.BatchNorm2d(16), nn.MaxPool2d(3), nn.ReLU()),
@@ -296,8 +296,13 @@ def test_what_the_kernel_does_not_take_goes_through_the_modules():
     images = torch.randn(4, 1, 11, 11)
     assert torch.equal(fused.forward_of(network)(images), other(images))
     assert all(torch.equal(a, b) for a, b in zip(network.buffers(), other.buffers(), strict=True))
-    network, other = network.double(), other.double()
-    assert torch.equal(fused.forward_of(network)(images.double()), other(images.double()))
+    for dtype in (torch.float64, torch.bfloat16):
+        network, other, images = network.to(dtype), other.to(dtype), images.to(dtype)
+        assert torch.equal(fused.forward_of(network)(images), other(images))
+    block, images = models._BasicBlock(16, 16, 1), torch.randn(2, 16, 4, 4)
+    other = copy.deepcopy(block)
+    with torch.autocast("cpu", torch.bfloat16):  # the shortcut is float32, all else is not
+        assert torch.equal(fused.forward_of([block])(images), other(images))
 
 
 @pytest.mark.parametrize("side", [8, 4])
