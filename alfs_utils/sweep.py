@@ -135,6 +135,7 @@ GRIDS = {
     "collapse": ("cifar10", grids.collapse),
     "figure-3": ("cifar10", grids.figure_3),
     "figure-5": ("mnist", grids.figure_5),
+    "kernel-pairs": ("mnist", grids.kernel_pairs),
     "tuning": ("mnist", grids.tuning),
     "precision-pairs": ("mnist", grids.precision_pairs),
     "reduced": ("cifar10", grids.reduced),
