@@ -120,6 +120,27 @@ template <int POOL, class F> static void windows(const Call &k, long from, long 
         for (long j = 0; j < w; j++) f((row * k.w + j) * POOL * k.c, (row * w + j) * k.c);
 }
 
+// One channel of a window: the numbers x, and v = scale x + shift.
+template <class T, int POOL> struct Window {
+    float x[POOL * POOL], v[POOL * POOL];
+    inline Window(const T *p, long c, long wc, float scale, float shift) {
+        for (int t = 0; t < POOL * POOL; t++) {
+            x[t] = get(p[t / 2 * wc + t % 2 * c]);
+            v[t] = x[t] * scale + shift;
+        }
+    }
+    // The maximum of v, and the x of the first one.
+    inline float best(float &at) const {
+        float best = v[0];
+        at = x[0];
+        for (int t = 1; t < POOL * POOL; t++) {
+            at = v[t] > best ? x[t] : at;
+            best = v[t] > best ? v[t] : best;
+        }
+        return best;
+    }
+};
+
 template <class T, int POOL, bool ADD, bool RELU> static void norm_forward(const Call &k) {
     k.training ? statistics<T>(k) : set_channels(k);
     const long c = k.c, wc = k.w * c;
@@ -131,15 +152,7 @@ template <class T, int POOL, bool ADD, bool RELU> static void norm_forward(const
             T *__restrict y = static_cast<T *>(k.y) + small;
 #pragma omp simd
             for (long i = 0; i < c; i++) {
-                float v = get(p[i]) * scale[i] + shift[i];
-                if (POOL == 2) {
-                    float v1 = get(p[i + c]) * scale[i] + shift[i];
-                    float v2 = get(p[i + wc]) * scale[i] + shift[i];
-                    float v3 = get(p[i + wc + c]) * scale[i] + shift[i];
-                    v = v1 > v ? v1 : v;
-                    v = v2 > v ? v2 : v;
-                    v = v3 > v ? v3 : v;
-                }
+                float x, v = Window<T, POOL>(p + i, c, wc, scale[i], shift[i]).best(x);
                 if (ADD) v += get(add[i]);
                 put(y[i], RELU && v <= 0 ? 0 : v);
             }
@@ -163,15 +176,7 @@ template <class T, int POOL, bool ADD, bool RELU> static void norm_backward(cons
             T *__restrict dadd = static_cast<T *>(k.dadd) + small;
 #pragma omp simd
             for (long i = 0; i < c; i++) {
-                float x = get(p[i]), v = x * scale[i] + shift[i];
-                if (POOL == 2) {
-                    float x1 = get(p[i + c]), v1 = x1 * scale[i] + shift[i];
-                    float x2 = get(p[i + wc]), v2 = x2 * scale[i] + shift[i];
-                    float x3 = get(p[i + wc + c]), v3 = x3 * scale[i] + shift[i];
-                    x = v1 > v ? x1 : x, v = v1 > v ? v1 : v;
-                    x = v2 > v ? x2 : x, v = v2 > v ? v2 : v;
-                    x = v3 > v ? x3 : x, v = v3 > v ? v3 : v;
-                }
+                float x, v = Window<T, POOL>(p + i, c, wc, scale[i], shift[i]).best(x);
                 if (ADD) v += get(add[i]);
                 float d = RELU && v <= 0 ? 0 : get(dy[i]);
                 if (ADD) put(dadd[i], d);
@@ -197,26 +202,14 @@ template <class T, int POOL, bool ADD, bool RELU> static void norm_backward(cons
             T *__restrict dx = static_cast<T *>(k.dx) + at;
 #pragma omp simd
             for (long i = 0; i < c; i++) {
-                float x = get(p[i]), v = x * scale[i] + shift[i];
-                if (POOL == 1) {
-                    float d = ADD ? get(dadd[i]) : RELU && v <= 0 ? 0 : get(dy[i]);
-                    put(dx[i], d * scale[i] - one[i] - (x - mean[i]) * two[i]);
-                } else {
-                    float x1 = get(p[i + c]), v1 = x1 * scale[i] + shift[i];
-                    float x2 = get(p[i + wc]), v2 = x2 * scale[i] + shift[i];
-                    float x3 = get(p[i + wc + c]), v3 = x3 * scale[i] + shift[i];
-                    float upper = v1 > v ? v1 : v, lower = v3 > v2 ? v3 : v2;
-                    float best = lower > upper ? lower : upper;
-                    float d = RELU && best <= 0 ? 0 : get(dy[i]) * scale[i];
-                    float d0 = v == best ? d : 0;
-                    d -= d0;
-                    float d1 = v1 == best ? d : 0;
-                    d -= d1;
-                    float d2 = v2 == best ? d : 0, d3 = d - d2;
-                    put(dx[i], d0 - one[i] - (x - mean[i]) * two[i]);
-                    put(dx[i + c], d1 - one[i] - (x1 - mean[i]) * two[i]);
-                    put(dx[i + wc], d2 - one[i] - (x2 - mean[i]) * two[i]);
-                    put(dx[i + wc + c], d3 - one[i] - (x3 - mean[i]) * two[i]);
+                const Window<T, POOL> window(p + i, c, wc, scale[i], shift[i]);
+                float x, best = window.best(x);
+                float d = ADD ? get(dadd[i]) : RELU && best <= 0 ? 0 : get(dy[i]);
+                for (int t = 0; t < POOL * POOL; t++) {
+                    float here = POOL == 1 || window.v[t] == best ? d : 0;
+                    d -= here;
+                    put(dx[i + t / 2 * wc + t % 2 * c],
+                        here * scale[i] - one[i] - (window.x[t] - mean[i]) * two[i]);
                 }
             }
         });
