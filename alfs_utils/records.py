@@ -22,7 +22,7 @@ import pandas as pd
 
 from alfs_utils import data
 from alfs_utils._files import locked, read_bytes, replacing, set_aside
-from alfs_utils.training import History, RunConfig
+from alfs_utils.training import History, RunConfig, per_class
 from alfs_utils.training.history import CURVES, check_curves, failed_epoch
 
 __all__ = [
@@ -74,6 +74,7 @@ def make(history: History) -> Record:
             "config": asdict(history.config),
             "status": history.status,
             **{name: _rounded(getattr(history, name)) for name in CURVES},
+            "per_class": history.per_class,
             "noise_rate": history.noise_rate,
             "labels_sha256": history.labels_sha256,
             "data_sha256": history.data_sha256,
@@ -229,6 +230,8 @@ def _check(record):
         raise ValueError(f"status: expected an epoch up to {config.epochs}, got {failed}")
     epochs = failed - 1 if failed else config.epochs
     check_curves(record, epochs)
+    if "per_class" in record:
+        per_class.check(record["per_class"], config.epochs, epochs)
     if epochs and bool(record["memorised"]) != (record["noise_rate"] > 0):
         raise ValueError("memorised: expected a curve if there are wrong labels, else none")
     return config
@@ -256,11 +259,12 @@ _LEGAL = {
     **dict.fromkeys(("seconds", "cpu_seconds"), _SECONDS),
     **dict.fromkeys(("mixed", "deterministic", "tf32", "compiled"), _FLAG),
     **dict.fromkeys(("threads", "processes"), _COUNT),
+    "kernel": ("a text of at most 200 characters", _is(str, lambda text: len(text) <= 200)),
     "noise_rate": ("a number in [0, 1]", _is(float, lambda x: 0 <= x <= 1)),
     "finished": ("a date with its time zone", _is(str, _is_date)),
 }
 # Entries that came later are not in the first records.
-_NEEDED = {"status", *CURVES, *_LEGAL} - {"mixed", "tf32", "compiled", "processes"}
+_NEEDED = {"status", *CURVES, *_LEGAL} - {"mixed", "tf32", "compiled", "processes", "kernel"}
 
 
 def find(config: RunConfig, folder: str | os.PathLike = "results") -> Record | None:
@@ -371,7 +375,7 @@ def runs_of(ledger: pd.DataFrame, configs: Iterable[RunConfig]) -> pd.DataFrame:
 
 def to_csv(frame: pd.DataFrame, path: str | os.PathLike) -> None:
     """Write the table of `load` without the curves, one line per run."""
-    frame.drop(columns=[*CURVES], errors="ignore").to_csv(path, index=False)
+    frame.drop(columns=[*CURVES, "per_class"], errors="ignore").to_csv(path, index=False)
 
 
 def pack(record: Record, path: str | os.PathLike) -> None:

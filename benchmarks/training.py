@@ -2,11 +2,14 @@
 
     python benchmarks/training.py [--dataset mnist] [--rounds 5] [--steps 50] [--threads 2]
                                   [--workers 2] [--precision float32] [--device cpu] [--compile]
+                                  [--before CHECKOUT] [--test]
 
 "plain" is the loop one would write: a data set of PIL images with torchvision's transforms, a
 DataLoader with persistent workers, the layers in the order of their description, SGD and clipping
-as they come, `loss.item()` after every step. "ours" is `alfs_utils.training`. Both train the same
-network on the same labels in the same precision.
+as they come, `loss.item()` after every step. "ours" is `alfs_utils.training`; "before" is that of
+another revision with the same rooms, from a `git worktree` of it. All train the same network on the
+same labels in the same precision. With --test a "step" is the test after an epoch, which the plain
+loop does not do.
 
 Each has its own process, so that the allocator of one does not help the other. They take turns: one
 is stopped with its workers (SIGSTOP) while the other does its steps, so that batches are not loaded
@@ -27,7 +30,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+ROOT = Path(__file__).parents[1]
 BATCH = 128
 
 
@@ -37,14 +40,12 @@ BATCH = 128
 def ours(config, dataset, options):
     import torch
 
-    from alfs_utils import data, facts, models
-    from alfs_utils.paper import protocol
     from alfs_utils.training import loop
 
     loop.load_once = lambda name: dataset
-    run = loop.Run(config, torch.device(options.device))
-    if options.compile:
-        run.forward = torch.compile(run.forward, mode="reduce-overhead", dynamic=False)
+    run = loop.Run(config, torch.device(options.device), compiled=options.compile)
+    if options.test:
+        return run.test
     run.network.train()
     n = len(dataset.train_labels)
 
@@ -54,7 +55,7 @@ def ours(config, dataset, options):
             yield from run.dataset.train_batches(order, run._places(n, BATCH), run.augmentation)
 
     ready = batches()
-    return lambda: run.train_step(*next(ready))
+    return lambda: run.step(*next(ready))
 
 
 def plain(config, dataset, options):
@@ -125,6 +126,8 @@ def _plain_network(model, num_classes):
     """The network with its poolings where the description has them: behind the ReLU."""
     from torch import nn
 
+    from alfs_utils import models
+
     layers = list(models.build(model, num_classes, seed=0))
     for i in [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]:
         layers[i : i + 2] = layers[i + 1], layers[i]
@@ -135,6 +138,9 @@ def _data(name):
     """The data set, or random images of its shape; and whether it is the data set."""
     import torch
 
+    from alfs_utils import data, facts
+    from alfs_utils.data import files
+
     try:
         return data.load(name), True
     except FileNotFoundError:
@@ -142,7 +148,7 @@ def _data(name):
         shape, n = ((1, 28, 28), 60_000) if base == "mnist" else ((3, 32, 32), 50_000)
         k = len(facts.CLASS_COUNTS[base])
         digits = data.load("digits")
-        recipe = data._CIFAR.get(base, {"num_classes": k, "mean": (0.1307,), "std": (0.3081,)})
+        recipe = files._CIFAR.get(base, {"num_classes": k, "mean": (0.1307,), "std": (0.3081,)})
         images = torch.randint(256, (n, *shape), dtype=torch.uint8)
         plain = {"crop_padding": 0, "flip": False, "rotation": 0.0} | recipe
         return replace(
@@ -157,14 +163,17 @@ def _data(name):
 
 def worker(kind, options):
     """Do as many steps as each line of standard input says; answer with the seconds they took."""
+    sys.path.insert(0, str(options.before if kind == "before" else ROOT))
     import torch
+
+    from alfs_utils.paper import protocol
 
     torch.set_num_threads(options.threads)
     dataset, genuine = _data(options.dataset)
     config = protocol.run(
         options.dataset, "CELoss()", "symmetric", 0.0, precision=options.precision
     )
-    step = {"ours": ours, "plain": plain}[kind](config, dataset, options)
+    step = (plain if kind == "plain" else ours)(config, dataset, options)
     print(json.dumps({"genuine": genuine}), flush=True)
     for line in sys.stdin:
         start = time.perf_counter()
@@ -228,10 +237,11 @@ def measure(options):
     """Wall and CPU seconds of each turn, by contestant; and whether the data are genuine."""
     contestants = {}
     try:
-        for kind in ("plain", "ours"):
+        kinds = ("plain",) * (not options.test) + ("before",) * bool(options.before) + ("ours",)
+        for kind in kinds:
             contestants[kind] = Contestant(kind, options)
         for contestant in contestants.values():
-            contestant.turn(max(3, options.steps // 4))  # warm up: workers, allocator
+            contestant.turn(1 if options.test else max(3, options.steps // 4))  # warm up
         turns = {kind: [] for kind in contestants}
         order = list(contestants)
         for _ in range(options.rounds):
@@ -262,7 +272,9 @@ def main():
     parser.add_argument("--precision", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--compile", action="store_true", help="ours through torch.compile")
-    parser.add_argument("--as", dest="kind", choices=["plain", "ours"], help=argparse.SUPPRESS)
+    parser.add_argument("--before", help="a checkout of another revision, to be timed, too")
+    parser.add_argument("--test", action="store_true", help="the test after an epoch instead")
+    parser.add_argument("--as", dest="kind", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.kind:
         return worker(options.kind, options)
@@ -280,9 +292,11 @@ def main():
         walls, cpus = zip(*pairs, strict=True)
         speed, cost = images / statistics.median(walls), statistics.median(cpus) / options.steps
         print(f"{kind:8}{speed:10.0f}{1e3 * cost:18.1f}")
-    for name, i in (("wall time", 0), ("CPU time", 1)):
-        pairs = zip(turns["plain"], turns["ours"], strict=True)
-        print(f"ours is {summary([p[i] / o[i] for p, o in pairs])} times faster in {name}")
+    for other in [kind for kind in turns if kind != "ours"]:
+        for name, i in (("wall time", 0), ("CPU time", 1)):
+            pairs = zip(turns[other], turns["ours"], strict=True)
+            ratios = summary([p[i] / o[i] for p, o in pairs])
+            print(f"ours is {ratios} times faster than {other} in {name}")
 
 
 if __name__ == "__main__":

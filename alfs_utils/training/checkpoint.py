@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from alfs_utils._files import read_bytes, replacing, set_aside
+from alfs_utils.training import per_class
 from alfs_utils.training.history import check_curves, failed_epoch
 
 
@@ -92,6 +93,7 @@ def _check_progress(progress, epochs, steps):
     if not (progress["seconds"] >= 0 and progress["cpu_seconds"] >= 0):
         raise ValueError(f"seconds: got {progress['seconds']}, {progress['cpu_seconds']}")
     check_curves(progress, done)
+    per_class.check(progress["per_class"], epochs, done)
 
 
 def _check_shapes(found, expected, where):

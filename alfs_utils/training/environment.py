@@ -39,6 +39,8 @@ class Environment:
         Whether the network went through `torch.compile`.
     processes : int
         How many trained it together.
+    kernel : str
+        What trained in place of stock modules, see `fused.kernel`; "" if nothing did.
     """
 
     device: str
@@ -51,9 +53,12 @@ class Environment:
     code: str
     compiled: bool
     processes: int
+    kernel: str
 
     @classmethod
-    def here(cls, device: torch.device, deterministic: bool, compiled: bool) -> "Environment":
+    def here(
+        cls, device: torch.device, deterministic: bool, compiled: bool, kernel: str = ""
+    ) -> "Environment":
         """That of this process."""
         cuda = device.type == "cuda"
         return cls(
@@ -67,6 +72,7 @@ class Environment:
             code=revision(),
             compiled=compiled,
             processes=process()[1],
+            kernel=kernel,
         )
 
     def rounds_as(self, other: dict) -> bool:

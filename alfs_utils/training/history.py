@@ -33,6 +33,7 @@ class Progress:
     test_accuracy: list[float] = field(default_factory=list)
     half_accuracy: list[list[float]] = field(default_factory=list)
     half_agreement: list[list[float]] = field(default_factory=list)
+    per_class: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,12 @@ class History:
     mixed : bool
         Whether the run went on from a checkpoint of another device, version of torch, number of
         threads, arguments of `train` or images; then it does not repeat bit for bit.
+    per_class : list of dict
+        After the epochs of `per_class.kept`, one entry each, with lists of one number per class, in
+        percent, rounded to 0.1: "epoch"; "test_accuracy" on the clean labels; "repeated_right" and
+        "repeated_wrong", how many of the right and of the wrong labels that training images of
+        this clean class were given the network predicted when it saw them; None where there is
+        none.
     environment : Environment or None
         What the run ran on; None for a history that was read from a record.
     """
@@ -86,6 +93,7 @@ class History:
     labels_sha256: str = ""
     data_sha256: str = ""
     mixed: bool = False
+    per_class: list[dict[str, Any]] = field(default_factory=list)
     environment: Environment | None = None
 
     @property

@@ -7,7 +7,8 @@ set evaluated after every epoch.
 It is made fast by nothing that changes what is learned: the data set lies on the device as uint8, a
 batch is an index, augmentation is one look-up, images are channels-last, clipping and SGD work on
 all parameters at once, the host does not wait for the device within an epoch, and on the CPU freed
-memory stays in the process (`_allocator`). `benchmarks/training.py` measures it.
+memory stays in the process (`_allocator`) and batch norm with what follows it is one
+function (`fused`). `benchmarks/training.py` measures it.
 
 Where `torch.distributed` has been started, as by torchrun, each process takes its share of every
 batch, and all have the same weights after every step.
@@ -29,7 +30,7 @@ from torch import distributed, nn
 from tqdm import tqdm
 
 from alfs_utils import data, losses, models
-from alfs_utils.training import _allocator
+from alfs_utils.training import _allocator, fused, per_class
 from alfs_utils.training.checkpoint import (
     check_writable,
     read_checkpoint,
@@ -147,19 +148,23 @@ class Run:
         if device.type == "cpu":
             _allocator.keep_pages()
         dataset = load_once(config.dataset)
-        self.environment = Environment.here(device, deterministic, compiled)
+        alone = self.processes == 1 and not compiled
+        self.kernel = fused.kernel(device, config.precision) if alone else ""
+        self.environment = Environment.here(device, deterministic, compiled, self.kernel)
         self.data_sha256 = dataset.sha256
         self.dataset = dataset.to(device)
         noisy = noisy_labels(config, self.dataset)
         self.noise_rate, self.labels_sha256 = noisy.rate, noisy.sha256
         self.given = torch.tensor(noisy.labels, device=device)
-        self.wrong = torch.tensor(noisy.mask, device=device)
+        clean, wrong = (torch.tensor(x, device=device) for x in (noisy.clean, noisy.mask))
+        self.repeated = per_class.Repeated(clean, wrong, self.dataset.num_classes)
         self.validation = noisy_copy(config, self.dataset)
         self._build(compiled)
         self.order = stream("order", config.order_seed)
         self.augmentation = stream("augmentation", config.augment_seed)
         self.generators = self.order.get_state(), self.augmentation.get_state()
-        self.totals = torch.zeros(3, dtype=torch.float64, device=device)
+        sums = 1 + len(self.repeated.sizes)
+        self.totals = torch.zeros(sums, dtype=torch.float64, device=device)
         self.progress = Progress()
         self.clock = Clock()
 
@@ -169,7 +174,8 @@ class Run:
         network = models.build(config.model, k, config.init_seed)
         self.network = network.to(self.device, memory_format=torch.channels_last)
         _check_last_batch(config.batch_size, len(self.given), network, self.processes)
-        self.forward = self.network
+        self.tested = fused.forward_of(self.network) if self.kernel else self.network
+        self.forward = self.tested
         if self.processes > 1:
             self.forward = nn.parallel.DistributedDataParallel(self.network)
         if compiled:
@@ -207,9 +213,9 @@ class Run:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         with torch.no_grad():
-            hits = logits.argmax(1) == given
-            sums = loss.double() * len(index), hits.sum(), (hits & self.wrong[index]).sum()
-            self.totals += self._summed(torch.stack([s.double() for s in sums]))
+            hits = self.repeated.count(index, logits.argmax(1) == given)
+            sums = torch.cat([loss.double().view(1) * len(index), hits])
+            self.totals += self._summed(sums)
 
     def epoch(self, path, should_stop):
         """Train from the current step to the end of the epoch, and test."""
@@ -234,7 +240,7 @@ class Run:
         self._finish_epoch(n)
 
     def _finish_epoch(self, n):
-        loss, fitted, memorised = self.totals.tolist()
+        loss, *repeated = self.totals.tolist()
         self.totals.zero_()
         now = self.progress
         if not math.isfinite(loss):
@@ -242,10 +248,14 @@ class Run:
             warnings.warn(f"{self.config.loss}: {now.status}", RuntimeWarning, stacklevel=4)
             return
         now.train_loss.append(loss / n)
-        now.fitted.append(100 * fitted / n)
+        now.fitted.append(100 * sum(repeated) / n)
         if self.noise_rate:
-            now.memorised.append(100 * memorised / self.wrong.sum().item())
+            k = self.dataset.num_classes
+            now.memorised.append(100 * sum(repeated[k:]) / sum(self.repeated.sizes[k:]))
         predicted = self.test()
+        if now.epoch in per_class.kept(self.config.epochs):
+            labels = self.dataset.test_labels
+            now.per_class.append(self.repeated.shares(now.epoch, repeated, predicted, labels))
         hits, agrees = predicted == self.dataset.test_labels, predicted == self.validation
         now.test_accuracy.append(percent(hits))
         now.half_accuracy.append([percent(hits[half::2]) for half in (0, 1)])
@@ -261,7 +271,7 @@ class Run:
         predicted = torch.zeros_like(self.dataset.test_labels)
         places = self._places(len(predicted), self.dataset.test_batch)
         for place, images in zip(places, self.dataset.test_batches(places), strict=True):
-            predicted[place] = self.network(images).argmax(1)
+            predicted[place] = self.tested(images).argmax(1)
         return self._summed(predicted)
 
     def _autocast(self):
@@ -380,7 +390,7 @@ def seconds_per_epoch(config: RunConfig, device: str | torch.device = "cpu", ste
     step = timed(lambda: run.step(*next(batches)), steps)
     run.network.eval()
     with torch.no_grad():
-        test = timed(lambda: run.network(next(tests)), 3)
+        test = timed(lambda: run.tested(next(tests)), 3)
     return step * n / batch.stop + test * n_test / part.stop
 
 
