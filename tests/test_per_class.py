@@ -45,7 +45,7 @@ def test_each_class_against_direct_counts(monkeypatch, tmp_path):
         def noted(x):
             logits = step(x)
             for i, guess in zip(index.tolist(), logits.argmax(1).tolist(), strict=True):
-                seen[self.epoch + 1, i] = guess
+                seen[self.progress.epoch + 1, i] = guess
             return logits
 
         self.forward = noted
@@ -53,8 +53,8 @@ def test_each_class_against_direct_counts(monkeypatch, tmp_path):
         self.forward = step
 
     def watched_test(self):
-        tests[self.epoch] = predicted(self)
-        return tests[self.epoch]
+        tests[self.progress.epoch] = predicted(self)
+        return tests[self.progress.epoch]
 
     monkeypatch.setattr(loop.Run, "step", watched)
     monkeypatch.setattr(loop.Run, "test", watched_test)
