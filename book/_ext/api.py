@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 from typing import TypeVar
+from zlib import crc32
 
 from docutils import nodes
 from numpy.typing import ArrayLike
@@ -120,4 +121,5 @@ def setup(app):
     app.connect("autodoc-process-signature", plain_signature)
     app.connect("autodoc-skip-member", skip_tuple_fields)
     app.connect("missing-reference", plain_type_variable)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    version = crc32(Path(__file__).read_bytes())  # once this file changes, pages are read again
+    return {"env_version": version, "parallel_read_safe": True, "parallel_write_safe": True}
