@@ -91,7 +91,7 @@ def test_classes_survive_an_interruption_and_are_in_the_record(tmp_path):
     assert row["per_class"] == history.per_class
     # A record from before there were any.
     del record["per_class"], record["kernel"]
-    assert "per_class" not in records.read(records.write(record, tmp_path))
+    assert "per_class" not in records.read(records.write(records.seal(record), tmp_path))
     (row,) = records.load(tmp_path).to_dict("records")
     assert row["last"] == pytest.approx(history.last)
 
