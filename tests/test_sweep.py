@@ -255,7 +255,7 @@ def test_a_run_in_other_hands_is_left_to_them(here, tmp_path):
 def test_a_run_that_others_finished_in_the_meantime_is_left_alone(here, tmp_path, monkeypatch):
     pack = tmp_path / "all.jsonl"
     sweep.run([TINY], tmp_path, executor=here, pack=pack)
-    answers = iter([None, None, records.find(TINY, tmp_path)])  # the last one with the lock
+    answers = iter([None, records.find(TINY, tmp_path)])  # the latter with the lock
     monkeypatch.setattr(records, "find", lambda *arguments: next(answers))
     assert sweep.run([TINY], tmp_path, executor=here, pack=pack) == {"already done": 1}
     assert len(packed(pack)) == 1
@@ -605,10 +605,10 @@ def kill_at_random(tmp_path, kills, seed):
             child.start()
             wait_for(partial(has_begun, results, child))
             child.join(moments.uniform(0, 1))
-            if child.exitcode == 0:
-                break
             child.kill()
             child.join()
+            if child.exitcode == 0:  # it came to its end
+                break
             assert child.exitcode == -signal.SIGKILL
             killed += 1
         found = records.load(results)
