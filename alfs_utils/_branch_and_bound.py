@@ -18,10 +18,11 @@ from alfs_utils._enclosure import (
     steepness,
 )
 
-SMALL = 2.0**-20  # width of a cell in which the sign of l'' may stay open
-NODES = 4000  # boxes, until branch and bound gives up
+SMALL, SLACK = 2.0**-20, 2.0**-30  # width, and bend, of a cell where the sign of l'' may stay open
+LEAST = 2.0**-50  # width of the smallest cell
+NODES, DEPTH = 1500, 2.0**-300  # boxes, and the least D, until branch and bound gives up
 SHARES = np.r_[0.0, 2.0 ** -np.arange(40.0, 5.0, -5), np.linspace(0.04, 1.0, 25)]
-FLOAT = 2.0**-48  # relative error, with room, of a sum of a few dozen floats
+FLOAT = 2.0**-44  # relative error, with room, of a sum of a few hundred floats
 
 
 def _share(x, n):
@@ -58,9 +59,10 @@ class Enclosure:
         return steepness(self.terms)
 
     def decide(self, w, t, error=0.0):
-        """(True, None): asymmetric on all weights within `error` of w; (False, u): not, as u shows.
+        """Whether a sum is asymmetric on all weights within `error` of w, and a counterexample.
 
-        (None, None) if neither is found. The u is a candidate only: hold it against `gain`.
+        (None, None) if that is not found. The counterexample is only a candidate, to be held
+        against `gain`; None if the first steps from e_t to the strongest rival are one.
         """
         with np.errstate(all="ignore"):
             if not np.isfinite(self.g(np.array([0.0]), np.array([1.0]))).all():
@@ -71,6 +73,10 @@ class Enclosure:
         top = math.nextafter(float(w[t]) - error, down) if down else float(w[t])
         weights = [float(w[i]) + error for i in rivals]
         weights = tuple(math.nextafter(x, up) for x in weights) if up else tuple(weights)
+        if not weights or top <= weights[0]:
+            return (None if weights else True), None
+        if top * self.at(0.0, 1)[1][1] < weights[0] * self.at(0.0, 0)[1][0] * (1 - FLOAT):
+            return False, None  # not even a local minimum
         if (top, weights) not in self.answers:
             self.answers[top, weights] = self._branch(top, weights)
         answer, v = self.answers[top, weights]
@@ -87,6 +93,8 @@ class Enclosure:
         for _ in range(NODES):
             if not nodes:
                 return True, None
+            if nodes[-1][0][1] < DEPTH:
+                break
             node = self._contract(nodes.pop(), top, weights)
             if node is None:
                 continue
@@ -146,7 +154,8 @@ class Enclosure:
         while todo:
             a, b = todo.pop()
             low, high = self.around((a, b), 0, 3)
-            if low >= 0 or high < 0 or b - a < SMALL:
+            small = b - a < SMALL and -low * (b - a) < SLACK
+            if low >= 0 or high < 0 or small or b - a < LEAST:
                 slack += max(-low, 0.0) * (b - a) if high >= 0 else 0.0
                 cells.append((a, b, high >= 0))
             else:
@@ -167,7 +176,7 @@ class Enclosure:
         knots, convex, _ = self.pieces
         for x, y, sign in zip(knots, knots[1:], convex, strict=False):
             if side:
-                x, y = 1 - y, 1 - x  # exact: knots are multiples of SMALL / 2
+                x, y = 1 - y, 1 - x  # exact: knots are multiples of LEAST / 2
             if x <= box[0] and box[1] <= y:
                 return sign
         return None

@@ -128,7 +128,7 @@ SLOPES = {  # g(u) = -l'(u)
     L.FocalLoss: lambda u, v, gamma: (
         _power(v, gamma) / u - (gamma * _power(v, gamma - 1) * np.log(u) if gamma else 0)
     ),
-    L.SCELoss: lambda u, v, alpha, beta, A: alpha / u - beta * A,
+    L.SCELoss: lambda u, v, alpha, beta, A: (alpha / u if alpha else 0 * u) - beta * A,
     L.MAELoss: lambda u, v: 2 + 0 * u,
     L.UnhingedLoss: lambda u, v: 1 + 0 * u,
     L.RCELoss: lambda u, v, A: 0 * u - A,

@@ -19,10 +19,8 @@ risk there is read as its smallest limit, min {w_i : u_i = 0} (lower semicontinu
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -30,6 +28,7 @@ from torch import nn
 
 from alfs_utils import _enclosure, noise
 from alfs_utils._branch_and_bound import Enclosure
+from alfs_utils._parts import SHAPES, Part, declare, of_callable, quotient, roughness
 from alfs_utils._piecewise import PiecewiseLinear, worst_vertex
 from alfs_utils.losses import (
     AELLoss,
@@ -63,7 +62,6 @@ __all__ = [
 
 TOLERANCE = 1e-12  # floats do not tell the two sides of |c r - 1| <= TOLERANCE apart
 VERDICTS = ("not asymmetric", "undecided", "boundary", "asymmetric")  # the worst class decides
-SHAPES = {"convex": 1, "concave": -1}
 
 # Sign of l'' where it is known: 1 means strictly convex. Exact types: a subclass may change l.
 # Focal, with v = (1-u)/u >= -ln u: (1-u)^(2-gamma) l'' = gamma (gamma-1) (-ln u) + 2 gamma v + v^2,
@@ -231,7 +229,7 @@ def asymmetry_ratio(loss, definition: str = "printed"):
         raise ValueError(f"definition: expected 'printed' or 'repaired', got {definition!r}")
     part = _pointwise(loss)
     if part.curvature == -1 and definition == "printed":
-        return _quotient(*part.g_ends)
+        return quotient(*part.g_ends)
     if part.curvature is not None:
         return float(part.ratio)
     if math.isinf(part.l0):
@@ -239,12 +237,12 @@ def asymmetry_ratio(loss, definition: str = "printed"):
     u, l = part.samples()
     n = len(u) - 1
     if definition == "repaired":
-        quotients = [_quotient((l[: n + 1 - j] - l[j:]).min(), l[0] - l[j]) for j in range(1, n)]
+        quotients = [quotient((l[: n + 1 - j] - l[j:]).min(), l[0] - l[j]) for j in range(1, n)]
         return min(part.one, *quotients, *part.first_order(u))
     # Without slopes: a in cell i and b in cell j can have a + b <= 1 iff i + j < n.
     g = l[:-1] - l[1:] if part.slope is None else -part.slope(u)
     least = np.minimum.accumulate(g)
-    return min(_quotient(a, b) for a, b in zip(least[::-1], g, strict=True))
+    return min(quotient(a, b) for a, b in zip(least[::-1], g, strict=True))
 
 
 def asymmetry_ratio_upper(loss):
@@ -279,82 +277,11 @@ def asymmetry_ratio_exact(loss, k: int):
     u, l = part.samples()
     n = len(u) - 1
     spread, _ = _allocate(np.tile(l - l[0], (k - 1, 1)), n)
-    quotients = [_quotient(l[n - j] - l[n], -spread[j]) for j in range(1, n)]
+    quotients = [quotient(l[n - j] - l[n], -spread[j]) for j in range(1, n)]
     return min(part.one, *quotients, *part.first_order(u[-1:]))
 
 
-def _quotient(a, b):
-    """a/b, exact for Fractions; 0 for b = inf, and inf (no constraint) for b <= 0."""
-    if b <= 0:
-        return math.inf
-    return a / b if isinstance(b, Fraction) else float(a) / float(b)
-
-
 # --- what is known about a loss -------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Part:
-    """l, or the phi of a normalised loss, on [0, 1], and what is known about it."""
-
-    value: Callable  # l(u), elementwise on arrays
-    slope: Callable | None = None  # l'(u), likewise
-    curvature: int | None = None  # 1 convex, 0 affine, -1 concave
-    ratio: float | Fraction | None = None  # proven lower bound on the repaired ratio ...
-    sharp: bool = False  # ... which is the exact one, so that c ratio < 1 refutes
-    method: str = "search"
-    inverse: Callable | None = None  # u with g(u) = y
-    exact: bool = False  # l keeps Fractions
-    declarations: tuple[str, ...] = ()
-    normalised: bool = False
-    coefficient: float = 1
-    point: Callable | None = None  # l of one Fraction or interval, for proofs
-    steepness: Callable | None = None  # g(u, 1 - u), also where u rounds to 1
-    strict: bool = False  # l(u) > l(1) for all u < 1 is known
-    noise: float = 0.0  # how far value may be off by rounding, measured
-    slack: float = 0.0  # relative error of the ratio, where a user's slope gave it
-    missing: str = ""  # what would decide
-    polyline: PiecewiseLinear | None = None
-    enclosure: Enclosure | None = None  # of a sum that is neither convex nor concave
-
-    def points(self, fractions):
-        return np.array([x if self.exact else float(x) for x in fractions])
-
-    def samples(self):
-        n = 60 if self.exact else 720
-        if self.polyline and self.polyline.cells <= 720:
-            n = self.polyline.cells
-        u = self.points(Fraction(j, n) for j in range(n + 1))
-        return u, self.value(u)
-
-    @cached_property
-    def l_ends(self):
-        return self.value(self.points([Fraction(0), Fraction(1)])).tolist()
-
-    @cached_property
-    def g_ends(self):
-        return (0 - self.slope(self.points([Fraction(0), Fraction(1)]))).tolist()  # no -0.0
-
-    @property
-    def l0(self):
-        return self.l_ends[0]
-
-    def g(self, u, v):
-        """g = -l' at u = 1 - v."""
-        return -self.slope(u) if self.steepness is None else self.steepness(u, v)
-
-    @property
-    def one(self):
-        return Fraction(1) if self.exact else 1.0
-
-    @property
-    def elusive(self):
-        """Like NCE: normalised with phi(0) = inf."""
-        return self.normalised and math.isinf(self.l0)
-
-    def first_order(self, u):
-        """g(u)/g(0), the limits of the quotients as the mass that moves to t vanishes."""
-        return [] if self.slope is None else [_quotient(-s, self.g_ends[0]) for s in self.slope(u)]
 
 
 def _parts(loss, shape=None):
@@ -362,7 +289,7 @@ def _parts(loss, shape=None):
     if isinstance(loss, PiecewiseLinear):
         return [_polyline(loss, shape)]
     if not isinstance(loss, nn.Module):
-        return [_declare(_callable(loss), shape)]
+        return [declare(of_callable(loss), shape)]
     if getattr(loss, "weight", None) is not None:
         raise ValueError(f"loss: expected no class weights (scale the columns of T), got {loss!r}")
     pointwise, parts = [], []
@@ -393,12 +320,12 @@ def _curvature(loss):
 def _merge(terms, shape):
     """A sum of pointwise losses: slopes add, so convex terms are one convex l, concave ones too."""
     total = LossSum(terms or [(0.0, MAELoss())])
-    part = _Part(total.of_probability, total.slope)
+    part = Part(total.of_probability, total.slope)
     if not any(g > 0 for g in part.g_ends):
         raise ValueError(f"loss: expected l to decrease, got {total!r}")
     signs = [_curvature(term) for _, term in terms]
     if None in signs:
-        return _declare(replace(part, noise=_noise(part.value)), shape)
+        return declare(replace(part, noise=roughness(part.value)), shape)
     part = replace(part, point=_enclosure.formula(terms), strict=True)
     part = replace(part, steepness=_enclosure.steepness(terms))
     up, flat, down = ([t for t, s in zip(terms, signs, strict=True) if s == x] for x in (1, 0, -1))
@@ -406,18 +333,18 @@ def _merge(terms, shape):
         method = "concave: vertices" if down else "affine: vertices"
         part = replace(part, curvature=min(signs), ratio=1, sharp=True, method=method)
     elif not down:
-        ratio, inverse = _quotient(*part.g_ends[::-1]), _inverse_slope(up, flat)
+        ratio, inverse = quotient(*part.g_ends[::-1]), _inverse_slope(up, flat)
         part = replace(part, curvature=1, ratio=ratio, sharp=True, inverse=inverse)
         part = replace(part, method="convex: closed form")
     else:
         # Move v from another class to t. Convex terms gain at least a1 v and lose at most a0 v;
         # concave ones gain at least their loss h(v) = l(0) - l(v) >= b0 v. So the repaired r is at
         # least inf (a1 v + h)/(a0 v + h) >= (a1 + b0)/(a0 + b0) >= a1/a0 (mediant bound).
-        a0, a1 = _Part(None, LossSum(up + flat).slope).g_ends
-        b0, _ = _Part(None, LossSum(down).slope).g_ends
-        part = replace(part, ratio=_quotient(a1 + b0, a0 + b0), method="sum: mediant bound")
+        a0, a1 = Part(None, LossSum(up + flat).slope).g_ends
+        b0, _ = Part(None, LossSum(down).slope).g_ends
+        part = replace(part, ratio=quotient(a1 + b0, a0 + b0), method="sum: mediant bound")
         part = replace(part, enclosure=Enclosure(terms))
-    return _declare(part, shape)
+    return declare(part, shape)
 
 
 def _inverse(loss):
@@ -433,113 +360,6 @@ def _inverse_slope(up, flat):
     return invert and (lambda y: invert(term, np.maximum(y - affine, 0) / c))
 
 
-EXACT_AT = [Fraction(j, 7) for j in range(8)] + [Fraction(1, 2), Fraction(1, 2**40)]
-CLOSE = 2.0 ** -np.arange(24.0, 53.0)  # distances over which any l is smooth, but for rounding
-SHAPE_OR_KNOTS = (
-    "a method slope and shape='convex', or shape='concave', if l is so; "
-    "a PiecewiseLinear; or a sum of the library's losses"
-)
-
-
-def _callable(loss):
-    """A user's l(u), called with one float, or one Fraction if it keeps those, at a time."""
-    if not callable(loss):
-        raise TypeError(f"loss: expected a loss or a function l(u), got {loss!r}")
-    try:
-        exact = all(isinstance(loss(u), Fraction | int) for u in EXACT_AT)
-    except (TypeError, ArithmeticError, ValueError):  # NumPy's functions refuse Fractions
-        exact = False
-
-    def on_arrays(function):
-        def call(u):
-            values = []
-            for x in u.ravel().tolist():
-                try:
-                    value = function(x)
-                    values.append(_exactly(value) if u.dtype == object else float(value))
-                except (TypeError, ArithmeticError, ValueError) as error:  # such as log(0)
-                    raise ValueError(f"loss: expected a number at u = {x}: {error}") from error
-            return np.array(values, u.dtype).reshape(u.shape)
-
-        return call
-
-    slope = getattr(loss, "slope", None)
-    part = _Part(on_arrays(loss), slope and on_arrays(slope), exact=exact, point=loss)
-    return part if exact else replace(part, noise=_noise(part.value))
-
-
-def _exactly(value):
-    if isinstance(value, Fraction | int):
-        return Fraction(value)
-    raise ValueError(f"it is a Fraction elsewhere, here it is {value!r}")
-
-
-def _noise(value):
-    """How far float values of l may be off by rounding: the roughness of l between close numbers.
-
-    Fourth differences leave next to nothing of a smooth l, and more than the error of what its
-    formula rounds: they show the steps of u + 1e5 as well as the last bits of a logarithm.
-    """
-    start = (np.arange(1, 12) * (math.sqrt(5) - 1) / 2) % 0.98 + 0.01
-    u = start[:, None, None] + CLOSE[:, None] * np.arange(5.0)
-    l = value(u)
-    return float(np.abs(np.diff(l, 4, axis=-1)).max() / 2 + 2.0**-52 * np.abs(l).max())
-
-
-def _declare(part, shape):
-    """Check that l is finite and decreasing; spot-check a declared shape, then use it."""
-    if shape not in (None, *SHAPES):
-        raise ValueError(f"shape: expected 'convex', 'concave' or None, got {shape!r}")
-    if part.curvature is not None or (part.ratio is not None and shape is None):
-        if SHAPES.get(shape, 0) * (part.curvature or 0) < 0:
-            raise ValueError(f"shape: the loss is not {shape}")
-        return part
-    small = [Fraction(1, 2**j) for j in range(6, 31)]
-    u = {*(Fraction(j, 60) for j in range(61)), *small, *(1 - d for d in small)}
-    u = part.points(sorted(u))
-    l, du, fuzz = part.value(u), np.diff(u), 2 * part.noise
-    for i in range(len(u) - 1):
-        finite = math.isfinite(l[i]) and math.isfinite(l[i + 1])
-        if not (finite and l[i + 1] <= l[i] + fuzz and l[-1] + fuzz < l[0]):
-            raise ValueError(
-                "loss: expected l to be finite and to decrease, got "
-                f"l({u[i]}) = {l[i]}, l({u[i + 1]}) = {l[i + 1]}, l(1) = {l[-1]}"
-            )
-    if shape is None:
-        return part if part.missing else replace(part, missing=SHAPE_OR_KNOTS)
-    chords = np.diff(l) / du
-    wrong = SHAPES[shape] * np.diff(chords) < -fuzz * (1 / du[1:] + 1 / du[:-1])
-    if wrong.any():
-        raise ValueError(f"shape: l is not {shape} at u = {u[wrong.argmax() + 1]}")
-    said = (f"l is {shape} (declared, spot-checked)",)
-    part = replace(part, curvature=SHAPES[shape], declarations=said)
-    if shape == "concave":  # and then l(u) >= l(1) + (1 - u) [l(0) - l(1)]
-        return replace(part, ratio=1, sharp=True, strict=True, method="concave: vertices")
-    return _convex(part, u, chords, fuzz / du)
-
-
-def _convex(part, u, chords, fuzz):
-    """A declared convex l: its method slope gives the ratio, values alone bound it from above."""
-    if part.slope is None:
-        return replace(part, missing="the derivative of l, as a method slope(u)")
-    slope = part.slope(u)
-    fuzz = fuzz + 1e-12 * np.abs(chords)
-    if (slope[:-1] > chords + fuzz).any() or (slope[1:] < chords - fuzz).any():
-        raise ValueError("loss: its method slope is not the derivative of l")
-    g0, g1 = part.g_ends
-    error = 0 if part.exact else 2 * _noise(part.slope)
-    return replace(
-        part,
-        ratio=_quotient(g1, g0),
-        sharp=True,
-        strict=g1 > error,
-        slack=_quotient(error, g0) + (_quotient(error, g1) if g1 > 0 else 0.0) if error else 0.0,
-        method="convex",
-        declarations=(*part.declarations, "l' is its method slope (declared, spot-checked)"),
-        missing="a loss that is known to fall up to u = 1: its slope there is not seen to be < 0",
-    )
-
-
 # --- piecewise linear losses ----------------------------------------------------------------
 
 
@@ -550,7 +370,7 @@ def _polyline(loss, shape):
     slopes = [(b - a) / (y - x) for (x, a), (y, b) in pairwise(points)]
     if any(SHAPES.get(shape, 0) * (b - a) < 0 for a, b in pairwise(slopes)):
         raise ValueError(f"shape: l is not {shape}")
-    return replace(_callable(loss), polyline=loss, method="knots: exact")
+    return replace(of_callable(loss), polyline=loss, method="knots: exact")
 
 
 def _decide_polyline(part, w, t):
@@ -561,7 +381,7 @@ def _decide_polyline(part, w, t):
     """
     l, weights, rivals = part.polyline, [Fraction(x) for x in w.tolist()], _others(w, t)
     n = max(rivals, key=lambda i: w[i])
-    level = _quotient(weights[t], weights[n])
+    level = quotient(weights[t], weights[n])
     if l.values[-2] == l.values[-1]:  # a flat end: no gain is needed
         worst, found = Fraction(0), {n: 1 - l.knots[-2]}
     else:
@@ -647,7 +467,7 @@ def certify(loss, T, shape: str | None = None) -> Certificate:
 def _certify_row(parts, w, t):
     bound = [part for part in parts if not part.elusive or len(w) == 2]
     if not bound:
-        level = _quotient(w[t], max(w[_others(w, t)]))
+        level = quotient(w[t], max(w[_others(w, t)]))
         return Certificate("not asymmetric", t, level, 0.0, -1.0, "infimum min w")
     held = [_hold(part, w, t) for part in bound]
     result = min(held, key=lambda h: h._rank)
@@ -680,7 +500,7 @@ def _hold(part, w, t):
     omega = _shifted(part, w, t)
     others = omega[_others(w, t)]
     top, second = omega[t], max(others)
-    level, ratio = _quotient(top, second), part.ratio
+    level, ratio = quotient(top, second), part.ratio
     margin = None if ratio is None else level * ratio - 1 if second > 0 else math.inf
     distance = 0 if ratio is None else top * ratio - second
     exact = isinstance(distance, Fraction | int)
@@ -711,7 +531,10 @@ def _decide_sum(part, w, t, omega, level, method):
     method = "sum: enclosures" + method.removeprefix(part.method)
     verdict, witness, missing = "asymmetric", None, ""
     if not answer:
-        witness = None if u is None else _witness([part], w.astype(float), t, u)
+        if u is not None:
+            witness = _witness([part], w.astype(float), t, u)
+        elif answer is False:
+            witness = _direct_witness([part], w.astype(float), t)
         verdict = "not asymmetric" if witness else "undecided"
         missing = "" if witness else TOO_CLOSE
     return Certificate(verdict, t, level, None, None, method, witness, missing=missing)
@@ -984,7 +807,7 @@ def admissible(family, T, **fixed) -> Region:
     if list(fixed) != names[family]:
         raise TypeError(f"fixed: {family.__name__} takes {names[family]}, got {fixed}")
     family(a=2.0, **fixed)  # raises for NaN and the like
-    c = min(_quotient(w[t], max(w[_others(w, t)])) for t, w in _rows(T))
+    c = min(quotient(w[t], max(w[_others(w, t)])) for t, w in _rows(T))
     least = 1 if family is AULLoss else 0
     power = {AGCELoss: lambda q: 1 - q, AULLoss: lambda p: p - 1, AELLoss: lambda: 1}[family]
     convexity = power(*(Fraction(*x.as_integer_ratio()) for x in fixed.values()))
