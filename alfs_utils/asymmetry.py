@@ -96,13 +96,14 @@ class Witness:
     lower bound on `vertex_risk - risk` there, proven in Fractions or by interval arithmetic, and
     is positive even where the two risks agree in float64. A gain of 0 is a tie, enough to refute:
     e_t is not the only minimiser. Only for an l that takes nothing but floats the gain is theirs,
-    less what rounding may have added: measured, and so named in the `declarations`.
+    less what rounding may have added. That is measured: `proven` is False.
     """
 
     u: tuple
     risk: float | Fraction
     vertex_risk: float | Fraction
     gain: float | Fraction
+    proven: bool = True
 
 
 @dataclass(frozen=True, repr=False)
@@ -213,7 +214,8 @@ def asymmetry_ratio(loss, definition: str = "printed"):
     ----------
     loss : pointwise loss, sum of such, or callable l(u)
         If its shape is not known, the infimum is over multiples of 1/720, or of 1/60 if l returns
-        Fractions: an upper bound, exact if l is piecewise linear with its knots there.
+        Fractions: an upper bound, exact if l is piecewise linear with its knots there. For a
+        `PiecewiseLinear` they are multiples of 1/n that have all knots, if n <= 720 has them.
     definition : {"printed", "repaired"}
 
     Returns
@@ -260,7 +262,8 @@ def asymmetry_ratio_exact(loss, k: int):
     L is asymmetric on all weights (k,) with w_m/w_n = c iff c r*_k > 1, or c r*_k = 1 and the
     infimum over u != e_m is not attained. Always printed r <= repaired r <= r*_k <= r_u <= 1, and
     the last three are equal for convex and for concave l. Elsewhere dynamic programming finds the
-    worst way to split the mass that leaves m. Argument and result: `asymmetry_ratio`.
+    worst way to split the mass that leaves m, exactly for a `PiecewiseLinear`. Argument and
+    result: `asymmetry_ratio`.
 
     Raises
     ------
@@ -274,6 +277,8 @@ def asymmetry_ratio_exact(loss, k: int):
         return float(part.ratio)
     if math.isinf(part.l0):
         return 0.0
+    if part.polyline:
+        return min(part.one, worst_vertex(part.polyline, [Fraction(1)] * (k - 1))[0])
     u, l = part.samples()
     n = len(u) - 1
     spread, _ = _allocate(np.tile(l - l[0], (k - 1, 1)), n)
@@ -366,35 +371,32 @@ def _inverse_slope(up, flat):
 def _polyline(loss, shape):
     if shape not in (None, *SHAPES):
         raise ValueError(f"shape: expected 'convex', 'concave' or None, got {shape!r}")
-    points = list(zip(loss.knots, loss.values, strict=True))
-    slopes = [(b - a) / (y - x) for (x, a), (y, b) in pairwise(points)]
-    if any(SHAPES.get(shape, 0) * (b - a) < 0 for a, b in pairwise(slopes)):
+    if any(SHAPES.get(shape, 0) * (b - a) < 0 for a, b in pairwise(loss.slopes)):
         raise ValueError(f"shape: l is not {shape}")
     return replace(of_callable(loss), polyline=loss, method="knots: exact")
 
 
 def _decide_polyline(part, w, t):
-    """Hold the exact ratio of these weights, the least of loss over gain, against them.
-
-    On every cell between the hyperplanes u_i = knot, F is linear. So its minimum is at a vertex of
-    a cell, and there all u_i but one are knots.
-    """
-    l, weights, rivals = part.polyline, [Fraction(x) for x in w.tolist()], _others(w, t)
-    n = max(rivals, key=lambda i: w[i])
-    level = quotient(weights[t], weights[n])
-    if l.values[-2] == l.values[-1]:  # a flat end: no gain is needed
-        worst, found = Fraction(0), {n: 1 - l.knots[-2]}
+    """Hold the exact ratio of these weights, the least of loss over gain, against 1."""
+    l, weights = part.polyline, [Fraction(x) for x in w.tolist()]
+    rivals = sorted(_others(w, t), key=lambda i: -weights[i])
+    level = quotient(weights[t], weights[rivals[0]])
+    if l.slopes[-1] == 0:  # a flat end: no gain is needed
+        worst, v = Fraction(0), [1 - l.knots[-2]]
+    elif level == math.inf:
+        worst, v = math.inf, []
     else:
-        worst, found = worst_vertex(l, [weights[i] for i in rivals], weights[t])
-        found = dict(zip(rivals, found, strict=True))
+        worst, v = worst_vertex(l, [weights[i] for i in rivals])
+        worst = weights[t] * worst
     verdict = "asymmetric" if worst > 1 else "not asymmetric"
     if w.dtype != object and abs(worst - 1) <= TOLERANCE:
         verdict = "boundary"
     ratio = worst / level if level < math.inf else None
     witness = None
     if verdict == "not asymmetric":
-        u = [found.get(i, Fraction(0)) for i in range(len(w))]
-        witness = _witness([part], np.array(weights), t, np.array(u, object))
+        u = _vertex(np.array(weights), t) * 0
+        u[rivals[: len(v)]] = v
+        witness = _witness([part], np.array(weights), t, u)
     return Certificate(verdict, t, level, ratio, worst - 1, part.method, witness)
 
 
@@ -486,6 +488,9 @@ def _certify_row(parts, w, t):
         witness = _search(parts, w if exact else w.astype(float), t)
         unproven = "undecided" if result.verdict == "not asymmetric" else result.verdict
         result = replace(result, verdict="not asymmetric" if witness else unproven, witness=witness)
+        if witness and not witness.proven:
+            said = f"l is accurate to {max(part.noise for part in parts):.1e} (measured)"
+            result = replace(result, declarations=(*result.declarations, said))
     missing = "" if result.verdict != "undecided" else result.missing or NO_PROCEDURE
     return replace(result, missing=missing)
 
@@ -594,7 +599,7 @@ def _witness(parts, w, t, u):
         low = found[0]
         if low < 0:
             return None
-    return Witness(tuple(shown.tolist()), risk, vertex_risk, low)
+    return Witness(tuple(shown.tolist()), risk, vertex_risk, low, found is not None)
 
 
 def _direct_witness(parts, w, t):

@@ -3,8 +3,10 @@
 import itertools
 import math
 import time
+from decimal import Decimal
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -657,6 +659,192 @@ def test_a_declared_concave_callable_and_subclass():
     Custom.floor = -1
     with pytest.raises(ValueError, match=r"^loss: Normalized.* can be 0"):
         certify(Normalized(Custom()), SYM, "concave")
+
+
+# --- a yes is a proof, a no has a witness -------------------------------------------------------
+
+
+def exact_gain(l, w, witness, t=0, digits=60):
+    """F(e_t) - F(u) for a formula of mpmath's numbers; entry t of u is 1 less the others."""
+    with mpmath.workdps(digits):
+        others = {i: mpmath.mpf(x) for i, x in enumerate(witness.u) if i != t}
+        gain = sum(mpmath.mpf(w[i]) * (l(mpmath.mpf(0)) - l(x)) for i, x in others.items())
+        rest = 1 - sum(others.values())
+        return gain - mpmath.mpf(w[t]) * (l(rest) - l(mpmath.mpf(1)))
+
+
+def flat_floats(u):
+    return max(0, 0.985 - u)
+
+
+def flat_fractions(u):
+    return max(F(0), F(985, 1000) - u) if isinstance(u, F) else max(0.0, 0.985 - u)
+
+
+class FlatEnd(PointwiseLoss):
+    def _of_log_probability(self, log_u):
+        return torch.relu(0.985 - torch.exp(log_u))
+
+    def _formula(self, u):
+        return max(Decimal(0), Decimal("0.985") - u)
+
+    def _derivative(self, u):
+        steep = u < 0.985
+        return -steep.double() if isinstance(u, torch.Tensor) else -Decimal(int(steep))
+
+
+@pytest.mark.parametrize(
+    ("loss", "T"),
+    [
+        (flat_floats, [1, 0, 0]),
+        (flat_floats, np.eye(3)),
+        (flat_fractions, [1, 0, 0]),
+        (flat_fractions, [F(1), F(0), F(0)]),
+        (FlatEnd(), np.eye(3)),
+        (Normalized(FlatEnd()), noise.symmetric(3, 0.3)),
+        (PiecewiseLinear([0, F(197, 200), 1], [1, 0, 0]), np.eye(3)),
+    ],
+    ids=repr,
+)
+def test_a_flat_end_is_never_certified(loss, T):
+    """Every u with u_t >= 0.985 ties with e_t."""
+    shape = None if isinstance(loss, PiecewiseLinear) else "convex"
+    certificate = certify(loss, T, shape)
+    if certificate.verdict == "undecided":  # an l of floats only: nothing is proven
+        assert isinstance(loss, torch.nn.Module) and certificate.missing
+    else:
+        assert certificate.asymmetric is False and certificate.witness.gain == 0
+
+
+def test_slopes_between_the_samples_are_never_certified():
+    """Convex with knots at 2^-60, 2^-36, ...: differences see 1.5 where the slope at 0 is 1.7e7."""
+    knots = [F(0), F(1, 2**60), F(1, 2**36), F(1, 2**35), F(1, 2**34), F(1)]
+    slopes = [F(17_000_000), F(3, 2), F(3, 2), F(2, 5), F(1, 5)]
+    values = [F(0)]
+    for i in range(4, -1, -1):
+        values.insert(0, values[0] + slopes[i] * (knots[i + 1] - knots[i]))
+
+    def hidden(u):
+        i = next(j for j in range(1, 6) if u <= knots[j])
+        return values[i - 1] - slopes[i - 1] * (u - knots[i - 1])
+
+    for w in ([F(100), F(1)], [F(1000), F(1), F(1)]):
+        opaque, told = certify(hidden, w, "convex"), certify(PiecewiseLinear(knots, values), w)
+        assert opaque.asymmetric is not True
+        assert told.asymmetric is False and told.witness.gain > 0
+        assert told.ratio == slopes[-1] / slopes[0]
+
+
+def test_a_slope_that_differences_miss_is_never_certified():
+    """l' = -(2 - u - 1e-6 u^0.1), c r = 1 - 2e-8: F(u) < F(e_t) for moves below 1e-17 only."""
+    s = 1e-6
+
+    def smooth(u):
+        return 2 * (1 - u) - (1 - u**2) / 2 - s * (1 - u**1.1) / 1.1
+
+    w = [2 * (1 - 2e-8) / (1 - s), 1.0]
+    assert certify(smooth, w, "convex").verdict == "undecided"
+    smooth.slope = lambda u: -(2 - u - s * u**0.1)
+    certificate = certify(smooth, w, "convex")
+    assert certificate.asymmetric is False and certificate.margin == pytest.approx(-2e-8, rel=1e-6)
+    gain = exact_gain(
+        lambda u: (
+            2 * (1 - u)
+            - (1 - u**2) / 2
+            - mpmath.mpf(s) * (1 - u ** mpmath.mpf(1.1)) / mpmath.mpf(1.1)
+        ),
+        w,
+        certificate.witness,
+        digits=200,
+    )
+    assert 0 < certificate.witness.gain <= gain < 1e-20
+
+
+@pytest.mark.parametrize(
+    ("l", "w"),
+    [
+        (lambda u: ((1e4 - u) ** 0.5 - (1e4 - 1) ** 0.5) / 0.5, [0.6, 0.4]),
+        (lambda u: ((2e4 + 1) ** 1.5 - (2e4 + u) ** 1.5) / 1.5, [0.6, 0.4]),
+        (lambda u: ((1e5 + 1) ** 2 - (1e5 + u) ** 2) / 2, [0.5001, 0.4999]),
+        (lambda u: ((1000 - u) ** 0.1 - 999**0.1) / 0.1, [0.5001, 0.4999]),
+        (lambda u: (math.pow(1e4 - u, 0.5) - math.pow(9999, 0.5)) / 0.5, [0.6, 0.4]),  # floats only
+    ],
+    ids=range(5),
+)
+def test_rounding_refutes_no_concave_formula(l, w):
+    assert certify(l, w).verdict == "undecided"
+    assert certify(l, w, "concave").asymmetric is True
+
+
+@pytest.mark.parametrize(
+    ("l", "shape", "verdict"),
+    [
+        # the paper's settings for MNIST
+        (lambda u: ((3 - u) ** 0.1 - (3 - 1) ** 0.1) / 0.1, "concave", "asymmetric"),
+        (lambda u: ((4 + 1) ** 0.2 - (4 + u) ** 0.2) / 0.2, "convex", "undecided"),
+        (lambda u: ((1e7 + 1) ** 0.2 - (1e7 + u) ** 0.2) / 0.2, "convex", "undecided"),
+        # seems flat from 0.6 on
+        (lambda u: 1 + math.exp(-60 * u), "convex", "not asymmetric"),
+    ],
+    ids=range(4),
+)
+def test_true_declarations_are_not_refused(l, shape, verdict):
+    assert certify(l, [0.9, 0.1], shape).verdict == verdict
+
+
+def test_what_floats_only_show_is_said_to_be_measured():
+    certificate = certify(lambda u: math.exp(-u / 1.2), SYM)
+    assert certificate.asymmetric is False
+    assert "measured" in certificate.declarations[-1]
+    confirmed = certify(lambda u: np.exp(-u / 1.2), SYM)
+    assert confirmed.asymmetric is False and confirmed.declarations == ()
+
+
+@pytest.mark.parametrize("p", [1.02, 1.05, 1.5, 3])
+@pytest.mark.parametrize("c", [1.5, 10, 1000])
+def test_witnesses_at_the_end_of_a_steep_bend(p, c):
+    """AUL at a = 1: beyond d = 2^-53 only log(1 - u), and no float u, knows the slope at 1 - d."""
+    certificate = certify(AULLoss(a=1, p=p), [c, 1.0])
+    assert certificate.asymmetric is False
+
+    def aul(u):
+        return (1 - u) ** mpmath.mpf(p) / mpmath.mpf(p)
+
+    gain = exact_gain(aul, [c, 1.0], certificate.witness, digits=400)
+    assert 0 < certificate.witness.gain <= gain
+
+
+def test_the_answer_says_what_would_decide():
+    l = PiecewiseLinear([0, F(1, 3), F(2, 3), 1], [3, 2, 1, 0])
+    assert "PiecewiseLinear" in certify(lambda u: l(u) + 0, SYM).missing
+    assert certify(l, SYM).asymmetric is True and certify(l, SYM).missing == ""
+    assert "slope" in repr(certify(lambda u: (2 - u) ** 2, SYM, "convex"))
+
+    def hinge(u):
+        return (1 - u) ** 2
+
+    hinge.slope = lambda u: -2 * (1 - u)
+    assert "slope there" in certify(hinge, np.eye(3), "convex").missing
+    assert certify(100 * AGCELoss(1, 2) + Normalized(AELLoss(0.2)), noise.pairflip(10, 0.4)).missing
+
+
+@pytest.mark.parametrize(
+    ("loss", "l"),
+    [
+        (AELLoss(0.5) + AGCELoss(0, 1.5), lambda u: ael(0.5)(u) + agce(0, 1.5)(u)),
+        (AULLoss(1.1, 3) + AGCELoss(0, 1.2), lambda u: aul(1.1, 3)(u) + agce(0, 1.2)(u)),
+    ],
+    ids=named,
+)
+def test_mixed_sums_are_decided_close_to_their_boundary(loss, l):
+    D = np.concatenate([np.geomspace(1e-9, 1e-4, 500), np.linspace(1e-4, 1, 200_001)])
+    D = D.astype(np.longdouble)
+    needed = float(((l(0 * D) - l(D)) / (l(1 - D) - l(1 + 0 * D))).max())  # for two classes
+    for gap in (1e-6, 1e-4, 1e-2):
+        certified, refuted = (certify(loss, [needed * (1 + x), 1.0]) for x in (gap, -gap))
+        assert certified.asymmetric is True and certified.method == "sum: enclosures"
+        assert refuted.asymmetric is False and refuted.ratio is None
+        check_witness(refuted.witness, l, [needed * (1 - gap), 1.0], 0)
 
 
 # --- the minimiser ------------------------------------------------------------------------------
