@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import mpmath
@@ -13,7 +13,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from alfs_utils import asymmetry, noise
+from alfs_utils import _enclosure, asymmetry, noise
 from alfs_utils.asymmetry import (
     PiecewiseLinear,
     admissible,
@@ -215,6 +215,10 @@ def test_ratios_of_piecewise_linear_losses_are_exact(slopes):
     assert chain == [printed, repaired, exact[4], exact[3], exact[2], 1]
     assert chain == sorted(chain) and all(isinstance(r, F) for r in chain)
     assert asymmetry_ratio_upper(l) == exact[2]
+    told = PiecewiseLinear([F(i, m) for i in range(m + 1)], [x / m for x in knots])
+    assert [asymmetry_ratio(told), asymmetry_ratio(told, "repaired")] == [printed, repaired]
+    assert {k: asymmetry_ratio_exact(told, k) for k in exact} == exact
+    assert certify(told, [F(100), F(1), F(1)]).ratio == exact[3]
 
 
 def test_the_exact_ratio_can_lie_below_r_u():
@@ -828,15 +832,14 @@ def test_the_answer_says_what_would_decide():
     assert certify(100 * AGCELoss(1, 2) + Normalized(AELLoss(0.2)), noise.pairflip(10, 0.4)).missing
 
 
-@pytest.mark.parametrize(
-    ("loss", "l"),
-    [
-        (AELLoss(0.5) + AGCELoss(0, 1.5), lambda u: ael(0.5)(u) + agce(0, 1.5)(u)),
-        (AULLoss(1.1, 3) + AGCELoss(0, 1.2), lambda u: aul(1.1, 3)(u) + agce(0, 1.2)(u)),
-    ],
-    ids=named,
-)
-def test_mixed_sums_are_decided_close_to_their_boundary(loss, l):
+CLOSE = [
+    (AELLoss(0.5) + AGCELoss(0, 1.5), lambda u: ael(0.5)(u) + agce(0, 1.5)(u)),
+    (AULLoss(1.1, 3) + AGCELoss(0, 1.2), lambda u: aul(1.1, 3)(u) + agce(0, 1.2)(u)),
+]
+
+
+@pytest.mark.parametrize(("loss", "l"), CLOSE, ids=named)
+def test_mixed_sums_are_decided_close(loss, l):
     D = np.concatenate([np.geomspace(1e-9, 1e-4, 500), np.linspace(1e-4, 1, 200_001)])
     D = D.astype(np.longdouble)
     needed = float(((l(0 * D) - l(D)) / (l(1 - D) - l(1 + 0 * D))).max())  # for two classes
@@ -845,6 +848,90 @@ def test_mixed_sums_are_decided_close_to_their_boundary(loss, l):
         assert certified.asymmetric is True and certified.method == "sum: enclosures"
         assert refuted.asymmetric is False and refuted.ratio is None
         check_witness(refuted.witness, l, [needed * (1 - gap), 1.0], 0)
+
+
+# --- intervals ----------------------------------------------------------------------------------
+
+FORMULAS = [
+    AGCELoss(0.6, 0.6),
+    AGCELoss(2, 0),
+    AGCELoss(0, 1.5),
+    GCELoss(0.7),
+    AULLoss(3, 0.1),
+    AULLoss(1, 1.05),
+    AULLoss(3, 0),
+    AELLoss(2.5),
+    CELoss(),
+    FocalLoss(0.5),
+    SCELoss(0.1, 1.0),
+    SCELoss(0.0, 1.0),
+    MAELoss(),
+    UnhingedLoss(),
+    RCELoss(),
+]
+
+
+def contains(x, value):
+    low, high = _enclosure.bounds(x)
+    return F(low) <= F(value) <= F(high) and high - low <= 1e-14 * max(1, abs(high))
+
+
+@pytest.mark.parametrize("loss", FORMULAS, ids=named)
+def test_intervals_hold_the_formulas_of_the_losses(loss):
+    _enclosure.context().prec = 200
+    for u in (F(1, 3), F(137, 512), F(1, 10**9), 1 - F(1, 10**9)):
+        with localcontext(prec=50):
+            exact = Decimal(u.numerator) / u.denominator
+            value, slope = loss._formula(exact), loss._derivative(exact)
+        x = _enclosure.interval(u)
+        parameters = _enclosure.parameters(loss, _enclosure.interval)
+        assert contains(_enclosure.formula([(1.0, loss)])(x), value)
+        slopes = _enclosure.SLOPES[type(loss)](x, 1 - x, *parameters)
+        assert contains(slopes / 10**9, -slope / 10**9)
+        g = _enclosure.steepness([(2.0, loss)])(np.array([float(u)]), np.array([float(1 - u)]))
+        assert g == pytest.approx([-2 * float(slope)], rel=1e-12)
+        if type(loss) in _enclosure.BENDS and u == F(1, 3):
+            with localcontext(prec=50):
+                h = Decimal(1) / 10**20
+                bend = (loss._derivative(exact + h) - loss._derivative(exact - h)) / (2 * h)
+            low, high = _enclosure.bounds(_enclosure.BENDS[type(loss)](x, 1 - x, *parameters))
+            assert low <= float(bend) <= high
+
+
+def test_intervals_answer_only_what_they_know():
+    iv = _enclosure.context()
+    iv.prec = 200
+    third = iv.mpf(1) / 3
+    assert third < 0.34 and not third > 0.34 and third != 0.3 and max(0, third) is third
+    for unsettled in (
+        lambda: third < third,
+        lambda: third == third,
+        lambda: bool(third - third),
+        lambda: max(third, iv.mpf(1) / 3),
+    ):
+        with pytest.raises(_enclosure.Unsettled):
+            unsettled()
+    for number in (float, math.exp, torch.tensor, lambda x: np.asarray(x, float)):
+        with pytest.raises((TypeError, ValueError, RuntimeError)):
+            number(iv.mpf(0.5))
+    low, high = _enclosure.bounds(third)
+    assert F(low) < F(1, 3) < F(high) and high - low < 1e-15
+
+
+def test_points_are_on_the_simplex():
+    for u in ([0.1] * 10 + [0.0], [1 / 3] * 3 + [0.0], [1e-30, 1.0, 0.0], [0.7, 0.7, 0.0]):
+        point = _enclosure.on_simplex(u, len(u) - 1)
+        assert sum(point) == 1 and min(point) >= 0
+        assert all(F(float(x)) == x for x in point[:-1])
+    assert _enclosure.on_simplex([0.0, 1.0], 1) is None
+    assert _enclosure.on_simplex([-0.1, 1.1], 1) is None
+
+
+def test_an_l_that_is_exact_here_and_there_is_not_taken_for_exact():
+    def l_of_two_kinds(u):
+        return 2 - u if u < F(1, 2) else 2 - F(1, 2) - (float(u) - 0.5) * (1 + 1e-16)
+
+    assert not certify(l_of_two_kinds, [F(2), F(1)]).asymmetric
 
 
 # --- the minimiser ------------------------------------------------------------------------------
