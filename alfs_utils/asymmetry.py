@@ -4,7 +4,7 @@ A loss L is asymmetric on weights w with a unique maximum w_t if the weighted ri
 F(u) = sum_i w_i L(u, i) has e_t as its only minimiser on the probability simplex (Definition 2 of
 Zhou et al., "Asymmetric loss functions for learning with noisy labels", ICML 2021), and on a noise
 model T if it is so on every row of T. Here L(u, i) = l(u_i) with l decreasing, g = -l' >= 0, and
-w_n is the largest weight but w_t. Every yes rests on one of four facts:
+w_n is the largest weight but w_t. Every yes rests on one of these facts:
 
 - convex l: e_t minimises the convex F iff w_t g(1) >= w_n g(0), its first-order condition, and is
   the only minimiser if l is strictly convex; so c r >= 1 decides, with r = g(1)/g(0);
@@ -12,7 +12,14 @@ w_n is the largest weight but w_t. Every yes rests on one of four facts:
 - a positive sum of losses that are asymmetric on w is asymmetric on w (Theorem 5);
 - phi(u_i) / sum_j phi(u_j), a normalised loss, is asymmetric on w iff phi is on the positive part
   of the shifted weights w - F(e_t): F(u) >= F(e_t) iff sum_i (w_i - F(e_t)) phi(u_i) >= 0, and to
-  move the mass of a class with negative shifted weight to t lowers that sum.
+  move the mass of a class with negative shifted weight to t lowers that sum;
+- the risk of a piecewise linear l is least at a vertex between its knots: these are finitely many,
+  and are compared in Fractions (`_piecewise`);
+- sums of convex and concave losses of the library: branch and bound in interval arithmetic shows
+  that there is no other minimiser (`_branch_and_bound`).
+
+Every no comes with a `Witness` that is put to the test in Fractions or intervals (`_enclosure`).
+What is taken from the user, the shape of an l and its slope, is named in the certificate.
 
 NCE, and any normalised loss with phi(0) = inf, has no value at e_t for three classes or more; its
 risk there is read as its smallest limit, min {w_i : u_i = 0} (lower semicontinuous envelope).

@@ -14,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alfs_utils import _enclosure, asymmetry, noise
+from alfs_utils._branch_and_bound import Enclosure
 from alfs_utils.asymmetry import (
     PiecewiseLinear,
     admissible,
@@ -850,6 +851,68 @@ def test_mixed_sums_are_decided_close(loss, l):
         check_witness(refuted.witness, l, [needed * (1 - gap), 1.0], 0)
 
 
+# --- branch and bound ---------------------------------------------------------------------------
+
+MORE = [  # S-shaped; convex, concave, convex
+    (AULLoss(1.05, 3) + 0.6 * AGCELoss(0, 1.5), lambda u: aul(1.05, 3)(u) + 0.6 * agce(0, 1.5)(u)),
+    (AELLoss(0.2) + AULLoss(1.5, -1), lambda u: ael(0.2)(u) + aul(1.5, -1)(u)),
+]
+
+
+@pytest.mark.parametrize(("loss", "l"), CLOSE + MORE, ids=named)
+def test_bounds_hold_on_their_boxes(loss, l):
+    enclosure, rng, shapes = Enclosure(loss.terms), np.random.default_rng(8), set()
+    for _ in range(150):
+        a, b = (10 ** rng.uniform(-4, 0) * np.sort(rng.random(2))).tolist()
+        w, m, p = (float(rng.uniform(*ends)) for ends in ((0.1, 2), (0, 4), (a, b)))
+        x = np.linspace(np.longdouble(a), b, 201)
+        fall, rise = l(0 * x) - l(x), l(1 - x) - l(1 + 0 * x)
+        for side, values in ((1, w * rise - m * x), (0, m * x - w * fall)):
+            least, size = enclosure._least((a, b), w, p, m, side)
+            assert least <= values.min() + 1e-15 * size
+            shape = enclosure.shape((a, b), side)
+            shapes.add(shape)
+            bends = np.diff(values, 2)
+            assert shape is None or (bends.min() >= -1e-16 if shape else bends.max() <= 1e-16)
+    assert shapes >= {True, False}
+
+
+def lowest(l, top, w):
+    """v and the least top P(D) - w_1 h(v_1) - w_2 h(v_2), by grids that close in."""
+    centre, radius = np.array([0.5, 0.5], np.longdouble), np.longdouble(0.5)
+    for _ in range(9):
+        axes = [np.clip(np.linspace(c - radius, c + radius, 41), 0, 1) for c in centre]
+        v = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+        D = v.sum(axis=-1)
+        risk = top * (l(np.maximum(1 - D, 0)) - l(1 + 0 * D)) + (w * (l(v) - l(0 * v))).sum(axis=-1)
+        risk[D > 1] = np.inf
+        centre, radius = v[np.unravel_index(risk.argmin(), risk.shape)], radius / 6
+    return centre.astype(float), risk.min()
+
+
+@pytest.mark.parametrize(("loss", "l"), CLOSE + MORE, ids=named)
+def test_no_box_with_a_minimiser_is_dropped(loss, l):
+    enclosure, rng, kept = Enclosure(loss.terms), np.random.default_rng(9), 0
+    for w in ((1.0, 1.0), (1.0, 0.3)):
+        for top in (1.01, 1.2):
+            v, risk = lowest(l, top, np.array(w))
+            if risk > -1e-9 or v.sum() > 1 - v[0]:  # e_t, or another top class
+                continue
+            for _ in range(10):
+                spread = 10 ** rng.uniform(-3, 0, 6)
+                boxes = [
+                    (max(x - a, 0.0), min(x + b, 1.0))
+                    for x, a, b in zip([v.sum(), *v], spread[:3], spread[3:], strict=True)
+                ]
+                left = enclosure._contract(boxes, top, w)
+                assert left is not None
+                for (a, b), x in zip(left, [v.sum(), *v], strict=True):
+                    assert a - 1e-6 <= x <= b + 1e-6
+                assert enclosure._bound(left, top, w) is not None
+                kept += 1
+    assert kept or loss in [one for one, _ in MORE[1:]]
+
+
 # --- intervals ----------------------------------------------------------------------------------
 
 FORMULAS = [
@@ -1156,3 +1219,16 @@ def test_certify_on_100_classes_takes_under_50_ms(loss):
 def test_certify_of_a_callable_on_10_classes_takes_under_2_s():
     for l, shape in ((lambda u: math.exp(-u / 1.2), "convex"), (lambda u: math.exp(-u), None)):
         assert best_time(lambda l=l, shape=shape: certify(l, SYM, shape), 2) < 2
+
+
+def test_enclosures_on_10_classes_take_under_2_s():
+    rng = np.random.default_rng(7)
+    T = rng.random((10, 10)) * 0.1 + np.eye(10) * 0.13  # ten different rows
+    T /= T.sum(axis=1, keepdims=True)
+    loss = AGCELoss(0.1, 0.5) + AGCELoss(0, 2)
+    verdicts = {c.method for c in certify(loss, T).classes}
+    assert "sum: enclosures" in verdicts
+    assert best_time(lambda: certify(loss, T), 2) < 2
+    knots = [F(j, 12) for j in range(13)]
+    values = [2 * (12 - j) + F((j * j) % 5, 4) for j in range(13)]
+    assert best_time(lambda: certify(PiecewiseLinear(knots, values), T), 2) < 2

@@ -292,7 +292,7 @@ def smooth_case(rng, loss, parts, others, shape=None, oracle=None):
         if placed is None:
             side, placed = 1, place(rng, others, 1.0, 1.0)
     w, t = placed
-    case = Case(loss, parts, w, t, side > 0, shape=shape, margin=margin)
+    case = Case(loss, parts, w, t, bool(side > 0), shape=shape, margin=margin)
     if side < 0:
         position = [i for i in range(len(w)) if i != t]
         if shown is not None:
@@ -719,6 +719,7 @@ COLUMNS = ("cases", "near", "wrong yes", "wrong no", "invalid", "refused", "unde
 
 def judge(case):
     """What a certificate got wrong, in the words of COLUMNS."""
+    assert case.truth in (True, False, None) and not isinstance(case.truth, np.bool_)
     found = Counter(cases=1, near=int(1e-6 * 0.99 <= case.margin <= 1e-2))
     try:
         certificate = certify(case.loss, case.w, case.shape)

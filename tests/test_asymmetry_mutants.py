@@ -35,7 +35,7 @@ MUTANTS = {
     # knots
     "knots: all u_i at knots": ("_piecewise", "for free in {a: i for i, a in enumerate(self.sizes) if a}.values():", "for free in []:"),
     "knots: only u_t at a knot": ("_piecewise", "for s, gain, v in self.splits(self.sizes):", "for s, gain, v in []:"),
-    "knots: no corner": ("_piecewise", "if s + x <= self.n", "if s + x < self.n"),
+    "knots: one weight for all": ("_piecewise", "gain + size * fall", "gain + sizes[0] * fall"),
     "knots: convex upside down": ("_piecewise", "l.slopes[-1] / (weights[0] * l.slopes[0])", "l.slopes[0] / (weights[0] * l.slopes[-1])"),
     "knots: floats decide": ("_piecewise", "* (1 + 1e-9)", "* (1 - 1e-2)"),
     # branch and bound
@@ -46,7 +46,7 @@ MUTANTS = {
     "second order: one bend is enough": ("_branch_and_bound", "bends[0] + bends[1] <", "bends[0] <"),
     "order of the classes: too strict": ("_branch_and_bound", "_share(1.0, i + 2)", "_share(1.0, i + 3)"),
     "no local minimum, but a yes": ("_branch_and_bound", "            return False, None  # not even", "            return True, None  # not even"),
-    "pieces: open cells count as concave": ("_branch_and_bound", "cells.append((a, b, high >= 0))", "cells.append((a, b, low > 0))"),
+    "pieces: convex and concave swapped": ("_branch_and_bound", "cells.append((a, b, high >= 0))", "cells.append((a, b, high < 0))"),
     # a user's own l
     "noise: none": ("_parts", "np.abs(np.diff(l, 4, axis=-1)).max() / 2", "0"),
     "slopes: measured": ("_parts", 'return replace(part, missing="the derivative of l, as a method slope(u)")', "return replace(part, ratio=quotient(chords[-1], chords[0]), sharp=True, strict=True)"),
@@ -120,6 +120,9 @@ def checks():
     yield "noise", lambda: T.test_rounding_refutes_no_concave_formula(floats_only, [0.6, 0.4])
     for loss, l in T.CLOSE:
         yield "close", lambda loss=loss, l=l: T.test_mixed_sums_are_decided_close(loss, l)
+    for loss, l in T.CLOSE + T.MORE:
+        yield "bounds", lambda loss=loss, l=l: T.test_bounds_hold_on_their_boxes(loss, l)
+        yield "boxes", lambda loss=loss, l=l: T.test_no_box_with_a_minimiser_is_dropped(loss, l)
     yield "ratios", T.test_ratios_of_piecewise_linear_losses_are_exact
     for family, share in FAMILIES.items():
         yield family.__name__, lambda family=family, share=share: A.hold(family, share)
