@@ -4,7 +4,7 @@ A loss L is asymmetric on weights w with a unique maximum w_t if the weighted ri
 F(u) = sum_i w_i L(u, i) has e_t as its only minimiser on the probability simplex (Definition 2 of
 Zhou et al., "Asymmetric loss functions for learning with noisy labels", ICML 2021), and on a noise
 model T if it is so on every row of T. Here L(u, i) = l(u_i) with l decreasing, g = -l' >= 0, and
-w_n is the largest weight but w_t. Every yes rests on one of four facts:
+w_n is the largest weight but w_t. Every yes rests on one of these facts:
 
 - convex l: e_t minimises the convex F iff w_t g(1) >= w_n g(0), its first-order condition, and is
   the only minimiser if l is strictly convex; so c r >= 1 decides, with r = g(1)/g(0);
@@ -12,7 +12,14 @@ w_n is the largest weight but w_t. Every yes rests on one of four facts:
 - a positive sum of losses that are asymmetric on w is asymmetric on w (Theorem 5);
 - phi(u_i) / sum_j phi(u_j), a normalised loss, is asymmetric on w iff phi is on the positive part
   of the shifted weights w - F(e_t): F(u) >= F(e_t) iff sum_i (w_i - F(e_t)) phi(u_i) >= 0, and to
-  move the mass of a class with negative shifted weight to t lowers that sum.
+  move the mass of a class with negative shifted weight to t lowers that sum;
+- the risk of a piecewise linear l is least at a vertex between its knots: these are finitely many,
+  and are compared in Fractions (`_piecewise`);
+- sums of convex and concave losses of the library: branch and bound in interval arithmetic shows
+  that there is no other minimiser (`_branch_and_bound`).
+
+Every no comes with a `Witness` that is put to the test in Fractions or intervals (`_enclosure`).
+What is taken from the user, the shape of an l and its slope, is named in the certificate.
 
 NCE, and any normalised loss with phi(0) = inf, has no value at e_t for three classes or more; its
 risk there is read as its smallest limit, min {w_i : u_i = 0} (lower semicontinuous envelope).
@@ -22,18 +29,22 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from alfs_utils import noise
+from alfs_utils import _enclosure, noise
+from alfs_utils._branch_and_bound import Enclosure
+from alfs_utils._parts import SHAPES, Part, declare, of_callable, quotient, roughness
+from alfs_utils._piecewise import PiecewiseLinear, worst_vertex
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, LossSum, MAELoss, Normalized
 
 __all__ = [
     "Certificate",
     "Minimum",
+    "PiecewiseLinear",
     "Region",
     "Witness",
     "admissible",
@@ -47,22 +58,24 @@ __all__ = [
 
 TOLERANCE = 1e-12  # floats do not tell the two sides of |c r - 1| <= TOLERANCE apart
 VERDICTS = ("not asymmetric", "undecided", "boundary", "asymmetric")  # the worst class decides
-SHAPES = {"convex": 1, "concave": -1}
 
 
 @dataclass(frozen=True)
 class Witness:
     """A point u != e_t whose weighted risk is not above that of e_t.
 
-    `gain` is a lower bound on `vertex_risk - risk` without cancellation: for convex losses it
-    comes from the slopes, and is positive even where the two risks agree in float64. A gain of 0
-    is a tie, enough to refute: e_t is not the only minimiser. Fractions if the search was exact.
+    Entry t of the point is exactly 1 less the others; as a float it may round to 1. `gain` is a
+    lower bound on `vertex_risk - risk` there, proven in Fractions or by interval arithmetic, and
+    is positive even where the two risks agree in float64. A gain of 0 is a tie, enough to refute:
+    e_t is not the only minimiser. Only for an l that takes nothing but floats the gain is theirs,
+    less what rounding may have added. That is measured: `proven` is False.
     """
 
     u: tuple
     risk: float | Fraction
     vertex_risk: float | Fraction
     gain: float | Fraction
+    proven: bool = True
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,6 +97,8 @@ class Certificate:
         underflows in float64.
     declarations : tuple of str
         What was taken from the caller, or measured, but not proven.
+    missing : str
+        For "undecided", what to hand over to get a decision.
     attained : bool
         False if every minimising sequence converges to e_t but the risk has no minimum: NCE plus
         an asymmetric loss. At bounded logits, its minimiser is not the corner of class t.
@@ -100,6 +115,7 @@ class Certificate:
     witness: Witness | None = None
     declarations: tuple[str, ...] = ()
     attained: bool = True
+    missing: str = ""
     classes: tuple["Certificate", ...] = ()
 
     @property
@@ -115,7 +131,9 @@ class Certificate:
         shown = {"c": self.c, "ratio": self.ratio, "margin": self.margin}
         numbers = (f"{k}={v if v is None else f'{float(v):.6g}'}" for k, v in shown.items())
         limit = "" if self.attained else " (in the limit, never attained)"
-        return f"<{self.verdict}{limit}: class {self.binding}, {', '.join(numbers)}; {self.method}>"
+        missing = f"; to decide it: {self.missing}" if self.missing else ""
+        numbers = ", ".join(numbers)
+        return f"<{self.verdict}{limit}: class {self.binding}, {numbers}; {self.method}{missing}>"
 
 
 @dataclass(frozen=True)
@@ -168,7 +186,8 @@ def asymmetry_ratio(loss: Callable, definition: str = "printed") -> float | Frac
     ----------
     loss : pointwise loss, sum of such, or callable l(u)
         If its shape is not known, the infimum is over multiples of 1/720, or of 1/60 if l returns
-        Fractions: an upper bound, exact if l is piecewise linear with its knots there.
+        Fractions: an upper bound, exact if l is piecewise linear with its knots there. For a
+        `PiecewiseLinear` they are multiples of 1/n that have all knots, if n <= 720 has them.
     definition : {"printed", "repaired"}
 
     Returns
@@ -184,7 +203,7 @@ def asymmetry_ratio(loss: Callable, definition: str = "printed") -> float | Frac
         raise ValueError(f"definition: expected 'printed' or 'repaired', got {definition!r}")
     part = _pointwise(loss)
     if part.curvature == -1 and definition == "printed":
-        return _quotient(*part.g_ends)
+        return quotient(*part.g_ends)
     if part.curvature is not None:
         return float(part.ratio)
     if math.isinf(part.l0):
@@ -192,12 +211,12 @@ def asymmetry_ratio(loss: Callable, definition: str = "printed") -> float | Frac
     u, l = part.samples()
     n = len(u) - 1
     if definition == "repaired":
-        quotients = [_quotient((l[: n + 1 - j] - l[j:]).min(), l[0] - l[j]) for j in range(1, n)]
+        quotients = [quotient((l[: n + 1 - j] - l[j:]).min(), l[0] - l[j]) for j in range(1, n)]
         return min(part.one, *quotients, *part.first_order(u))
     # Without slopes: a in cell i and b in cell j can have a + b <= 1 iff i + j < n.
     g = l[:-1] - l[1:] if part.slope is None else -part.slope(u)
     least = np.minimum.accumulate(g)
-    return min(_quotient(a, b) for a, b in zip(least[::-1], g, strict=True))
+    return min(quotient(a, b) for a, b in zip(least[::-1], g, strict=True))
 
 
 def asymmetry_ratio_upper(loss: Callable) -> float | Fraction:
@@ -215,7 +234,8 @@ def asymmetry_ratio_exact(loss: Callable, k: int) -> float | Fraction:
     L is asymmetric on all weights (k,) with w_m/w_n = c iff c r*_k > 1, or c r*_k = 1 and the
     infimum over u != e_m is not attained. Always printed r <= repaired r <= r*_k <= r_u <= 1, and
     the last three are equal for convex and for concave l. Elsewhere dynamic programming finds the
-    worst way to split the mass that leaves m. Argument and result: `asymmetry_ratio`.
+    worst way to split the mass that leaves m, exactly for a `PiecewiseLinear`. Argument and
+    result: `asymmetry_ratio`.
 
     Raises
     ------
@@ -229,77 +249,24 @@ def asymmetry_ratio_exact(loss: Callable, k: int) -> float | Fraction:
         return float(part.ratio)
     if math.isinf(part.l0):
         return 0.0
+    if part.polyline:
+        return min(part.one, worst_vertex(part.polyline, [Fraction(1)] * (k - 1))[0])
     u, l = part.samples()
     n = len(u) - 1
     spread, _ = _allocate(np.tile(l - l[0], (k - 1, 1)), n)
-    quotients = [_quotient(l[n - j] - l[n], -spread[j]) for j in range(1, n)]
+    quotients = [quotient(l[n - j] - l[n], -spread[j]) for j in range(1, n)]
     return min(part.one, *quotients, *part.first_order(u[-1:]))
-
-
-def _quotient(a, b):
-    """a/b, exact for Fractions; 0 for b = inf, and inf (no constraint) for b <= 0."""
-    if b <= 0:
-        return math.inf
-    return a / b if isinstance(b, Fraction) else float(a) / float(b)
 
 
 # --- what is known about a loss -------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Part:
-    """l, or the phi of a normalised loss, on [0, 1], and what is known about it."""
-
-    value: Callable  # l(u), elementwise on arrays
-    slope: Callable | None = None  # l'(u), likewise
-    curvature: int | None = None  # 1 convex, 0 affine, -1 concave
-    ratio: float | Fraction | None = None  # proven lower bound on the repaired ratio ...
-    sharp: bool = False  # ... which is the exact one, so that c ratio < 1 refutes
-    method: str = "search"
-    inverse: Callable | None = None  # u with g(u) = y
-    exact: bool = False  # l keeps Fractions
-    declarations: tuple[str, ...] = ()
-    normalised: bool = False
-    coefficient: float = 1
-
-    def points(self, fractions):
-        return np.array([x if self.exact else float(x) for x in fractions])
-
-    def samples(self):
-        n = 60 if self.exact else 720
-        u = self.points(Fraction(j, n) for j in range(n + 1))
-        return u, self.value(u)
-
-    @cached_property
-    def l_ends(self):
-        return self.value(self.points([Fraction(0), Fraction(1)])).tolist()
-
-    @cached_property
-    def g_ends(self):
-        return (0 - self.slope(self.points([Fraction(0), Fraction(1)]))).tolist()  # no -0.0
-
-    @property
-    def l0(self):
-        return self.l_ends[0]
-
-    @property
-    def one(self):
-        return Fraction(1) if self.exact else 1.0
-
-    @property
-    def elusive(self):
-        """Like NCE: normalised with phi(0) = inf."""
-        return self.normalised and math.isinf(self.l0)
-
-    def first_order(self, u):
-        """g(u)/g(0), the limits of the quotients as the mass that moves to t vanishes."""
-        return [] if self.slope is None else [_quotient(-s, self.g_ends[0]) for s in self.slope(u)]
-
-
 def _parts(loss, shape=None):
     """Split a loss into its pointwise part, if there is one, and its normalised parts."""
+    if isinstance(loss, PiecewiseLinear):
+        return [_polyline(loss, shape)]
     if not isinstance(loss, nn.Module):
-        return [_declare(_callable(loss), shape)]
+        return [declare(of_callable(loss), shape)]
     if getattr(loss, "weight", None) is not None:
         raise ValueError(f"loss: expected no class weights (scale the columns of T), got {loss!r}")
     pointwise, parts = [], []
@@ -324,29 +291,32 @@ def _pointwise(loss, shape=None):
 def _merge(terms, shape):
     """A sum of pointwise losses: slopes add, so convex terms are one convex l, concave ones too."""
     total = LossSum(terms or [(0.0, MAELoss())])
-    part = _Part(total.of_probability, total.slope)
+    part = Part(total.of_probability, total.slope)
     if not any(g > 0 for g in part.g_ends):
         raise ValueError(f"loss: expected l to decrease, got {total!r}")
     curvatures = [_fact(term, "curvature") for _, term in terms]
     if None in curvatures:
-        return _declare(part, shape)
+        return declare(replace(part, noise=roughness(part.value)), shape)
     signs = [curvature() for curvature in curvatures]
+    part = replace(part, point=_enclosure.formula(terms), strict=True)
+    part = replace(part, steepness=_enclosure.steepness(terms))
     up, flat, down = ([t for t, s in zip(terms, signs, strict=True) if s == x] for x in (1, 0, -1))
     if not up:
         method = "concave: vertices" if down else "affine: vertices"
         part = replace(part, curvature=min(signs), ratio=1, sharp=True, method=method)
     elif not down:
-        ratio, inverse = _quotient(*part.g_ends[::-1]), _inverse_slope(up, flat)
+        ratio, inverse = quotient(*part.g_ends[::-1]), _inverse_slope(up, flat)
         part = replace(part, curvature=1, ratio=ratio, sharp=True, inverse=inverse)
         part = replace(part, method="convex: closed form")
     else:
         # Move v from another class to t. Convex terms gain at least a1 v and lose at most a0 v;
         # concave ones gain at least their loss h(v) = l(0) - l(v) >= b0 v. So the repaired r is at
         # least inf (a1 v + h)/(a0 v + h) >= (a1 + b0)/(a0 + b0) >= a1/a0 (mediant bound).
-        a0, a1 = _Part(None, LossSum(up + flat).slope).g_ends
-        b0, _ = _Part(None, LossSum(down).slope).g_ends
-        part = replace(part, ratio=_quotient(a1 + b0, a0 + b0), method="sum: mediant bound")
-    return _declare(part, shape)
+        a0, a1 = Part(None, LossSum(up + flat).slope).g_ends
+        b0, _ = Part(None, LossSum(down).slope).g_ends
+        part = replace(part, ratio=quotient(a1 + b0, a0 + b0), method="sum: mediant bound")
+        part = replace(part, enclosure=Enclosure(terms))
+    return declare(part, shape)
 
 
 def _fact(loss, name):
@@ -362,106 +332,39 @@ def _inverse_slope(up, flat):
     return invert and (lambda y: invert(np.maximum(y - affine, 0) / c))
 
 
-def _callable(loss):
-    """A user's l(u), called with one float, or one Fraction if it keeps those, at a time."""
-    if not callable(loss):
-        raise TypeError(f"loss: expected a loss or a function l(u), got {loss!r}")
-    try:
-        exact = isinstance(loss(Fraction(1, 2)), Fraction | int)
-    except (TypeError, ArithmeticError, ValueError):  # NumPy's functions refuse Fractions
-        exact = False
-
-    def on_arrays(function):
-        def call(u):
-            number, values = Fraction if u.dtype == object else float, []
-            for x in u.ravel().tolist():
-                try:
-                    values.append(number(function(x)))
-                except (TypeError, ArithmeticError, ValueError) as error:  # such as log(0)
-                    raise ValueError(f"loss: expected a number at u = {x}: {error}") from error
-            return np.array(values, u.dtype).reshape(u.shape)
-
-        return call
-
-    slope = getattr(loss, "slope", None)
-    return _Part(on_arrays(loss), slope and on_arrays(slope), exact=exact)
+# --- piecewise linear losses ----------------------------------------------------------------
 
 
-def _declare(part, shape):
-    """Check that l is finite and decreasing; spot-check a declared shape, then use it."""
+def _polyline(loss, shape):
     if shape not in (None, *SHAPES):
         raise ValueError(f"shape: expected 'convex', 'concave' or None, got {shape!r}")
-    if part.curvature is not None or (part.ratio is not None and shape is None):
-        if SHAPES.get(shape, 0) * (part.curvature or 0) < 0:
-            raise ValueError(f"shape: the loss is not {shape}")
-        return part
-    small = [Fraction(1, 2**j) for j in range(6, 31)]
-    u = {*(Fraction(j, 60) for j in range(61)), *small, *(1 - d for d in small)}
-    u = part.points(sorted(u))
-    l, du = part.value(u), np.diff(u)
-    fuzz = 0 if part.exact else 1e-15 * np.abs(l).max()
-    for i in range(len(u) - 1):
-        flat = u[i] < 1 - 1 / 50 and l[-1] >= l[i]  # then e_t is not the only minimiser of l(u_t)
-        if (
-            not (math.isfinite(l[i]) and math.isfinite(l[i + 1]) and l[i + 1] <= l[i] + fuzz)
-            or flat
-        ):
-            raise ValueError(
-                "loss: expected l to be finite and to decrease, got "
-                f"l({u[i]}) = {l[i]}, l({u[i + 1]}) = {l[i + 1]}, l(1) = {l[-1]}"
-            )
-    if shape is None:
-        return part
-    chords = np.diff(l) / du
-    wrong = SHAPES[shape] * np.diff(chords) < -fuzz * (1 / du[1:] + 1 / du[:-1])
-    if wrong.any():
-        raise ValueError(f"shape: l is not {shape} at u = {u[wrong.argmax() + 1]}")
-    said = (f"l is {shape} (declared, spot-checked)",)
-    part = replace(part, curvature=SHAPES[shape], sharp=True, declarations=said)
-    if shape == "concave":
-        return replace(part, ratio=1, method="concave: vertices")
-    if part.slope is None:
-        return _measure_slopes(part)
-    slope = part.slope(u)
-    if (slope[:-1] > chords + fuzz / du).any() or (slope[1:] < chords - fuzz / du).any():
-        raise ValueError("loss: its method slope is not the derivative of l")
-    return replace(part, ratio=_quotient(*part.g_ends[::-1]), method="convex")
+    if any(SHAPES.get(shape, 0) * (b - a) < 0 for a, b in pairwise(loss.slopes)):
+        raise ValueError(f"shape: l is not {shape}")
+    return replace(of_callable(loss), polyline=loss, method="knots: exact")
 
 
-def _measure_slopes(part):
-    """Ratio g(1)/g(0) of a convex l that has no method `slope`, from differences at the ends.
-
-    They are exact for a piecewise linear or quadratic l in Fractions; elsewhere they bound the
-    ratio from below, by 0 if g(0) may be infinite.
-    """
-    steps = part.points(Fraction(1, 2**j) for j in (range(30, 37) if part.exact else range(10, 17)))
-    fuzz = 0 if part.exact else 8e-16 * max(map(abs, part.l_ends)) / steps[-1]
-    low0, high0 = _settle((part.l0 - part.value(steps)) / steps, fuzz)
-    low1, high1 = _settle((part.value(1 - steps) - part.l_ends[1]) / steps, fuzz)
-    said = (
-        f"-l'(0) in [{float(low0):.7g}, {float(high0):.7g}] and "
-        f"-l'(1) in [{float(low1):.7g}, {float(high1):.7g}] (measured by one-sided differences)"
-    )
-    return replace(
-        part,
-        ratio=_quotient(low1, high0),
-        sharp=low0 == high0 and low1 == high1,
-        method="convex",
-        declarations=(*part.declarations, said),
-    )
-
-
-def _settle(quotients, fuzz):
-    """Bounds on the limit of difference quotients at h, h/2, h/4, ...
-
-    If l is smooth their changes halve; at an infinite slope, as of -u^q, they grow.
-    """
-    changes = np.abs(np.diff(quotients))
-    if changes[-1] > changes[-2] * 3 / 4 + fuzz:
-        return 0, math.inf
-    limits = 2 * quotients[1:] - quotients[:-1]
-    error = 4 * (abs(limits[-1] - limits[-2]) + fuzz)
-    return max(limits[-1] - error, 0), limits[-1] + error
+def _decide_polyline(part, w, t):
+    """Hold the exact ratio of these weights, the least of loss over gain, against 1."""
+    l, weights = part.polyline, [Fraction(x) for x in w.tolist()]
+    rivals = sorted(_others(w, t), key=lambda i: -weights[i])
+    level = quotient(weights[t], weights[rivals[0]])
+    if l.slopes[-1] == 0:  # a flat end: no gain is needed
+        worst, v = Fraction(0), [1 - l.knots[-2]]
+    elif level == math.inf:
+        worst, v = math.inf, []
+    else:
+        worst, v = worst_vertex(l, [weights[i] for i in rivals])
+        worst = weights[t] * worst
+    verdict = "asymmetric" if worst > 1 else "not asymmetric"
+    if w.dtype != object and abs(worst - 1) <= TOLERANCE:
+        verdict = "boundary"
+    ratio = worst / level if level < math.inf else None
+    witness = None
+    if verdict == "not asymmetric":
+        u = _vertex(np.array(weights), t) * 0
+        u[rivals[: len(v)]] = v
+        witness = _witness([part], np.array(weights), t, u)
+    return Certificate(verdict, t, level, ratio, worst - 1, part.method, witness)
 
 
 # --- certificates ---------------------------------------------------------------------------
@@ -477,20 +380,27 @@ def is_asymmetric(loss: Callable, weights: npt.ArrayLike, shape: str | None = No
 
 
 def certify(loss: Callable, T: npt.ArrayLike, shape: str | None = None) -> Certificate:
-    """Certify that a loss is, or is not, asymmetric on a noise model; never yes without a proof.
+    """Certify that a loss is, or is not, asymmetric on a noise model, or say what would decide.
+
+    "asymmetric" is a theorem: about the formula of a loss of the library, about the numbers of a
+    `PiecewiseLinear`, or about what `declarations` lists. "not asymmetric" comes with a witness
+    that exact or interval arithmetic has confirmed; see `Witness` for the exception.
 
     Parameters
     ----------
     loss : nn.Module or callable
-        A pointwise loss, a normalised one, a sum of such, or a decreasing l(u), a number for a
-        number in [0, 1]. A callable may have a method `slope(u)`, its derivative.
+        A pointwise loss, a normalised one, a sum of such, a `PiecewiseLinear`, or a decreasing
+        l(u), a number for a number in [0, 1]. A callable may have a method or attribute
+        `slope(u)`, its derivative.
     T : (k, k) or (k,) array_like
         Transition matrix whose rows sum to 1 with T[i, i] as unique maximum (Assumption 1), or
         one vector of non-negative weights with a unique maximum. Fractions are decided exactly if
         r is known exactly; for floats, |c r - 1| <= 1e-12 is "boundary".
     shape : {"convex", "concave"}, optional
-        Declares the shape of an l that the library does not know. It is spot-checked and named in
-        the certificate. Without it, such an l gets "not asymmetric" or "undecided".
+        Declares the shape of an l that the library does not know. It is spot-checked, within the
+        rounding errors that l shows, and named in the certificate. A convex l needs its slope,
+        too: values alone, however many, do not say how l ends. Without a declaration such an l
+        gets "not asymmetric" or "undecided", and `missing` says what to hand over.
 
     Raises
     ------
@@ -502,9 +412,11 @@ def certify(loss: Callable, T: npt.ArrayLike, shape: str | None = None) -> Certi
     -----
     Corollaries 1 to 3 for every legal parameter, equality included. Sums of convex losses are
     convex, sums of concave ones concave; a mixed sum is certified by the ratio of its convex terms
-    (mediant bound), refuted by a search, or undecided. NCE alone is not asymmetric for k >= 3: its
-    infimum min_i w_i is approached wherever the class of least weight vanishes fastest, whatever
-    u_t. NCE plus a loss that is asymmetric is so in the limit only: see `Certificate.attained`.
+    (mediant bound), or decided by branch and bound in interval arithmetic, up to a hair's breadth
+    of the boundary. NCE alone is not asymmetric for k >= 3: its infimum min_i w_i is approached
+    wherever the class of least weight vanishes fastest, whatever u_t. NCE plus a loss that is
+    asymmetric is so in the limit only: see `Certificate.attained`. A normalised loss plus a
+    pointwise one is certified if both are (Theorem 5), refuted by a search, or undecided.
     All of this is about l as on paper, without the clamps of `compat="official"`.
 
     Examples
@@ -524,7 +436,7 @@ def certify(loss: Callable, T: npt.ArrayLike, shape: str | None = None) -> Certi
 def _certify_row(parts, w, t):
     bound = [part for part in parts if not part.elusive or len(w) == 2]
     if not bound:
-        level = _quotient(w[t], max(w[_others(w, t)]))
+        level = quotient(w[t], max(w[_others(w, t)]))
         return Certificate("not asymmetric", t, level, 0.0, -1.0, "infimum min w")
     held = [_hold(part, w, t) for part in bound]
     result = min(held, key=lambda h: h._rank)
@@ -533,38 +445,74 @@ def _certify_row(parts, w, t):
         result = replace(result, verdict=verdict, method=f"Theorem 5, {result.method}")
     if len(bound) < len(parts):
         result = replace(result, attained=not result.asymmetric, method=f"limit, {result.method}")
-    exact = w.dtype == object and parts[0].exact
-    tie = result.verdict == "boundary" and exact
-    refuted = result.verdict == "not asymmetric"
-    if tie or result.verdict == "undecided" or (refuted and bound[0].slope is None):
+    proven = bound[0].strict and len(bound) == 1  # of the library: its witness can wait
+    if result.witness or (result.verdict == "not asymmetric" and proven):
+        return result
+    if result.verdict in ("undecided", "not asymmetric") or (
+        result.verdict == "boundary" and w.dtype == object and parts[0].exact
+    ):
+        exact = w.dtype == object and parts[0].exact
         witness = _search(parts, w if exact else w.astype(float), t)
-        verdict = "not asymmetric" if witness else "undecided" if refuted else result.verdict
-        result = replace(result, verdict=verdict, witness=witness)
-    return result
+        unproven = "undecided" if result.verdict == "not asymmetric" else result.verdict
+        result = replace(result, verdict="not asymmetric" if witness else unproven, witness=witness)
+        if witness and not witness.proven:
+            said = f"l is accurate to {max(part.noise for part in parts):.1e} (measured)"
+            result = replace(result, declarations=(*result.declarations, said))
+    missing = "" if result.verdict != "undecided" else result.missing or NO_PROCEDURE
+    return replace(result, missing=missing)
+
+
+NO_PROCEDURE = "nothing: no procedure here decides this sum, and no counterexample was found"
 
 
 def _hold(part, w, t):
     """Hold the ratio of one part of a loss against one row of weights."""
+    if part.polyline:
+        return _decide_polyline(part, w, t)
     omega = _shifted(part, w, t)
     others = omega[_others(w, t)]
     top, second = omega[t], max(others)
-    level, ratio = _quotient(top, second), part.ratio
+    level, ratio = quotient(top, second), part.ratio
     margin = None if ratio is None else level * ratio - 1 if second > 0 else math.inf
     distance = 0 if ratio is None else top * ratio - second
     exact = isinstance(distance, Fraction | int)
     tolerance = 0 if exact else TOLERANCE * float(max(w[_others(w, t)]))
+    tolerance += part.slack * float(top * ratio) if part.slack else 0
+    method = part.method + (" on shifted weights" if part.normalised else "")
     if part.elusive:  # two classes: continuous, and smallest at e_t
         verdict, margin = "asymmetric", math.inf
-    elif ratio is None:
-        verdict = "undecided"
-    elif distance > tolerance or (second <= 0 and (others == second).all()):
-        verdict = "asymmetric"  # if all others are equal and <= 0, only l(u_t) > l(1) is needed
+    elif ratio is not None and distance > tolerance:
+        verdict = "asymmetric"
+    elif second <= 0 and (others == second).all():  # only l(u_t) > l(1) is needed
+        verdict = "asymmetric" if part.strict else "undecided"
+    elif part.enclosure:
+        return _decide_sum(part, w, t, omega, level, method)
     elif not part.sharp:
         verdict = "undecided"
     else:
         verdict = "boundary" if distance >= -tolerance else "not asymmetric"
-    method = part.method + (" on shifted weights" if part.normalised else "")
-    return Certificate(verdict, t, level, ratio, margin, method, None, part.declarations)
+    missing = part.missing if verdict == "undecided" else ""
+    said = part.declarations
+    return Certificate(verdict, t, level, ratio, margin, method, None, said, missing=missing)
+
+
+def _decide_sum(part, w, t, omega, level, method):
+    """A sum of convex and concave losses: branch and bound, see `_enclosure`."""
+    error = len(w) * 2.0**-50 * float(max(w)) if part.normalised else 0.0  # of the shift
+    answer, u = part.enclosure.decide(omega, t, error)
+    method = "sum: enclosures" + method.removeprefix(part.method)
+    verdict, witness, missing = "asymmetric", None, ""
+    if not answer:
+        if u is not None:
+            witness = _witness([part], w.astype(float), t, u)
+        elif answer is False:
+            witness = _direct_witness([part], w.astype(float), t)
+        verdict = "not asymmetric" if witness else "undecided"
+        missing = "" if witness else TOO_CLOSE
+    return Certificate(verdict, t, level, None, None, method, witness, missing=missing)
+
+
+TOO_CLOSE = "weights or parameters less close to the boundary: the enclosures did not settle these"
 
 
 def _others(w, t):
@@ -600,39 +548,51 @@ def _vertex(w, t):
     return np.array([type(x)(i == t) for i, x in enumerate(w.tolist())])
 
 
-def _witness(parts, w, t, u, gain=None):
-    """A `Witness`; if no gain is given, None unless the two risks prove one (exact: or a tie)."""
-    risk, vertex_risk = _risk(parts, w, np.stack([u, _vertex(w, t)])).tolist()
-    if gain is None:
-        gain = vertex_risk - risk
-        if not (gain >= 0 if w.dtype == object else gain > 1e-13 * (abs(vertex_risk) + abs(risk))):
+def _witness(parts, w, t, u):
+    """A `Witness` at u if it is one: proven, or for an l of floats only, far above its noise."""
+    u = _enclosure.on_simplex(u, t)
+    if u is None:
+        return None
+    found = _enclosure.gain(parts, [Fraction(x) for x in w.tolist()], t, u)
+    shown = np.array(u if w.dtype == object else [float(x) for x in u], w.dtype)
+    risk, vertex_risk = _risk(parts, w, np.stack([shown, _vertex(w, t)])).tolist()
+    if found is None:
+        size = abs(vertex_risk) + abs(risk)
+        noise = sum(part.coefficient * part.noise for part in parts)
+        low = vertex_risk - risk - 2 * noise * float(w.sum()) - len(w) * 2.0**-50 * size
+        if not low > 0:
             return None
-    return Witness(tuple(u.tolist()), risk, vertex_risk, gain)
+    else:
+        low = found[0]
+        if low < 0:
+            return None
+    return Witness(tuple(shown.tolist()), risk, vertex_risk, low, found is not None)
 
 
 def _direct_witness(parts, w, t):
     """A witness in closed form: for losses of infinite l(0), and for convex ones on an edge.
 
-    The best (1 - d) e_t + d e_n with d a power of 2 has, without cancellation,
+    The best (1 - d) e_t + d e_n with d a power of 2 has a gain of at least
     F(e_t) - F(u) >= grad F(u) (e_t - u) = d [w_n g(d) - w_t g(1 - d)].
     """
     if all(part.elusive for part in parts):
         least = min(_others(w, t), key=lambda i: w[i])  # without this class, F is min w as at e_t
         u = np.where(np.arange(len(w)) == least, 0.0, 1 / (len(w) - 1))
-        return _witness(parts, w, t, u, 0.0)
+        return Witness(tuple(u.tolist()), *_risk(parts, w, np.stack([u, _vertex(w, t)])), 0.0)
     if math.isinf(parts[0].l0) and not parts[0].normalised:
-        return _witness(parts, w, t, w / w.sum(), math.inf)
+        u = w / w.sum()
+        return Witness(tuple(u.tolist()), float(_risk(parts, w, u)), math.inf, math.inf)
     part = next(part for part in parts if not part.elusive)
-    omega = _shifted(part, w, t)
+    omega = _shifted(part, w, t).astype(float)
     n = max(_others(w, t), key=lambda i: omega[i])
     d = 0.5 ** np.arange(1.0, 1023.0)
-    gains = d * (omega[t] * part.slope(1 - d) - omega[n] * part.slope(d))
-    if gains.max() <= 0:
+    with np.errstate(all="ignore"):
+        gains = d * (omega[n] * part.g(d, 1 - d) - omega[t] * part.g(1 - d, d))
+    if not np.nanmax(gains) > 0:
         return None  # the mass of n is below 2^-1022
-    u = _vertex(w, t) * (1 - d[gains.argmax()])
-    u[n] = d[gains.argmax()]
-    scale = part.value(u).sum() if part.normalised else 1
-    return _witness(parts, w, t, u, float(part.coefficient * gains.max() / scale))
+    u = _vertex(w, t) * 0
+    u[n] = d[np.nanargmax(gains)]
+    return _witness(parts, w, t, u)
 
 
 def _search(parts, w, t):
@@ -641,7 +601,7 @@ def _search(parts, w, t):
         return _direct_witness(parts, w, t)
     number = Fraction if w.dtype == object else float
     rivals = sorted(_others(w, t), key=lambda i: -w[i])[:8]
-    steps = [Fraction(j, 60) for j in range(1, 61)] + [Fraction(1, 2**j) for j in range(6, 51)]
+    steps = [Fraction(j, 60) for j in range(1, 61)] + [Fraction(1, 2**j) for j in range(6, 81)]
     steps = np.array([[number(d)] for d in steps])
     start, points = _vertex(w, t), [_vertex(w, t)[None]]
     for m in range(1, len(rivals) + 1):
@@ -656,8 +616,13 @@ def _search(parts, w, t):
         points[0] = start[None] * 0
         points[0][0, some] = grid[split]
     points = np.concatenate(points)
-    points = points[points[:, t] < 1]
-    return _witness(parts, w, t, points[_risk(parts, w, points).argmin()])
+    points = points[(points[:, _others(w, t)] > 0).any(axis=1)]
+    order = _risk(parts, w, points).argsort()
+    found = (_witness(parts, w, t, points[i]) for i in order[: 3 if number is float else 1])
+    witness = next((one for one in found if one), None)
+    if witness is None and parts[0].slope is not None:
+        witness = _direct_witness(parts, w.astype(float), t)
+    return witness
 
 
 def _allocate(cost, total):
@@ -816,7 +781,7 @@ def admissible(family: type, T: npt.ArrayLike, **fixed: float) -> Region:
     if list(fixed) != names[family]:
         raise TypeError(f"fixed: {family.__name__} takes {names[family]}, got {fixed}")
     family(a=2.0, **fixed)  # raises for NaN and the like
-    c = min(_quotient(w[t], max(w[_others(w, t)])) for t, w in _rows(T))
+    c = min(quotient(w[t], max(w[_others(w, t)])) for t, w in _rows(T))
     least = 1 if family is AULLoss else 0
     power = {AGCELoss: lambda q: 1 - q, AULLoss: lambda p: p - 1, AELLoss: lambda: 1}[family]
     convexity = power(*(Fraction(*x.as_integer_ratio()) for x in fixed.values()))
