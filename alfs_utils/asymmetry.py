@@ -178,9 +178,10 @@ def asymmetry_ratio(loss: Callable, definition: str = "printed") -> float | Frac
 
     "printed": Delta u is free in [0, u_2]; the infimum is that of g(a)/g(b) over a, b >= 0,
     a + b <= 1. It is at most 1, and 1 for affine l only. c r >= 1 means that no transfer of mass
-    to t raises the risk: there is no spurious local minimum. "repaired": Delta u = u_2. This is
-    what Theorem 6 needs, and it has the values that the paper states. Both are g(1)/g(0) for
-    convex l; for concave l the printed one is g(0)/g(1) and the repaired one is 1.
+    to t raises the risk, and c r > 1 that every one lowers it: there is no spurious local minimum.
+    "repaired": Delta u = u_2. This is what Theorem 6 needs, and it has the values that the paper
+    states. Both are g(1)/g(0) for convex l; for concave l the printed one is g(0)/g(1) and the
+    repaired one is 1.
 
     Parameters
     ----------

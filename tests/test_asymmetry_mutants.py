@@ -44,7 +44,7 @@ MUTANTS = {
     "first order: low end of the pull": ("_branch_and_bound", "if pull[1] * (1 + FLOAT) < push[0]:", "if pull[0] * (1 + FLOAT) < push[0]:"),
     "first order: any push": ("_branch_and_bound", "if pull[0] * (1 - FLOAT) > push[1]:", "if pull[0] * (1 - FLOAT) > push[0]:"),
     "second order: one bend is enough": ("_branch_and_bound", "bends[0] + bends[1] <", "bends[0] <"),
-    "order of the classes: too strict": ("_branch_and_bound", "_share(1.0, i + 2)", "_share(1.0, i + 3)"),
+    "order of the classes: too strict": ("_branch_and_bound", "_share(high, i + 1)", "_share(high, i + 2)"),
     "no local minimum, but a yes": ("_branch_and_bound", "            return False, None  # not even", "            return True, None  # not even"),
     "pieces: convex and concave swapped": ("_branch_and_bound", "cells.append((a, b, high >= 0))", "cells.append((a, b, high < 0))"),
     # a user's own l
