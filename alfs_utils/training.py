@@ -526,8 +526,8 @@ class _Run:
         network = models.build(config.model, self.dataset.num_classes, config.init_seed)
         self.network = network.to(device, memory_format=torch.channels_last)
         _check_last_batch(config.batch_size, len(self.given), network, self.processes)
-        alone = self.processes == 1 and not compiled
-        self.kernel = fused.kernel(device, config.precision) if alone else ""
+        fits = self.processes == 1 and not compiled and config.model != "resnet50"  # torchvision's
+        self.kernel = fused.kernel(device, config.precision) if fits else ""
         self.tested = fused.forward_of(self.network) if self.kernel else self.network
         self.forward = self.tested
         if self.processes > 1:
