@@ -519,9 +519,9 @@ class _Run:
         noisy = noisy_labels(config, self.dataset)
         self.noise_rate, self.labels_sha256 = noisy.rate, noisy.sha256
         self.given = torch.tensor(noisy.labels, device=device)
-        wrong = torch.tensor(noisy.mask, device=device)
+        self.wrong = torch.tensor(noisy.mask, device=device)
         clean = torch.tensor(noisy.clean, device=device)
-        self.repeated = per_class.Repeated(clean, wrong, self.dataset.num_classes)
+        self.repeated = per_class.Repeated(clean, self.wrong, self.dataset.num_classes)
         self.validation = _noisy_copy(config, self.dataset)
         network = models.build(config.model, self.dataset.num_classes, config.init_seed)
         self.network = network.to(device, memory_format=torch.channels_last)
