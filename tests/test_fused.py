@@ -408,11 +408,12 @@ def test_a_run_that_went_on_with_another_kernel_says_so(grey, tmp_path, monkeypa
     assert records.run_id(history.config) == records.run_id(plain.config)
 
 
-def test_it_is_used_on_the_cpu_alone(monkeypatch):
+def test_it_is_used_for_our_networks_on_the_cpu_alone(monkeypatch):
     """And not where torch compiles, or several processes share a batch."""
     assert fused.kernel(torch.device("cuda"), "float32") == fused.kernel(CPU, "float16") == ""
     config = RunConfig(CELoss())
     assert loop.Run(config, CPU).kernel
+    assert loop.Run(replace(config, model="resnet50"), CPU).kernel == ""
     run = loop.Run(config, CPU, compiled=True)
     assert run.kernel == "" and run.tested is run.network
     monkeypatch.setattr(loop, "process", lambda: (0, 2))

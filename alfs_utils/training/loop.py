@@ -149,16 +149,17 @@ class Run:
         if device.type == "cpu":
             _allocator.keep_pages()
         dataset = load_once(config.dataset)
-        alone = self.processes == 1 and not compiled
-        self.kernel = fused.kernel(device, config.precision) if alone else ""
+        fits = self.processes == 1 and not compiled and config.model != "resnet50"  # torchvision's
+        self.kernel = fused.kernel(device, config.precision) if fits else ""
         self.environment = Environment.here(device, deterministic, compiled, self.kernel)
         self.data_sha256 = dataset.sha256
         self.dataset = dataset.to(device)
         noisy = noisy_labels(config, self.dataset)
         self.noise_rate, self.labels_sha256 = noisy.rate, noisy.sha256
         self.given = torch.tensor(noisy.labels, device=device)
-        clean, wrong = (torch.tensor(x, device=device) for x in (noisy.clean, noisy.mask))
-        self.repeated = per_class.Repeated(clean, wrong, self.dataset.num_classes)
+        self.wrong = torch.tensor(noisy.mask, device=device)
+        clean = torch.tensor(noisy.clean, device=device)
+        self.repeated = per_class.Repeated(clean, self.wrong, self.dataset.num_classes)
         self.validation = noisy_copy(config, self.dataset)
         self._build(compiled)
         self.order = stream("order", config.order_seed)
