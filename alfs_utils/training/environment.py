@@ -92,6 +92,19 @@ def process() -> tuple[int, int]:
     return 0, 1
 
 
+def device_of(device: str | torch.device, here: bool = True) -> torch.device:
+    """The device of a name; ValueError for one that runs cannot be on, if they are `here`."""
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):
+        raise ValueError(f"device: expected 'cpu' or 'cuda', got {device!r:.60}")
+    if found.type == "cuda" and here and not torch.cuda.is_available():
+        raise ValueError(f"device: expected 'cpu' here, where torch sees no GPU, got {device!r}")
+    return found
+
+
 def agreed(value: Any) -> Any:
     """The value of the first of the processes, in all of them."""
     values = [value]

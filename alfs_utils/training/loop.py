@@ -30,6 +30,7 @@ from torch import distributed, nn
 from tqdm import tqdm
 
 from alfs_utils import data, losses, models
+from alfs_utils._arguments import integer
 from alfs_utils.training import _allocator, fused, per_class
 from alfs_utils.training.checkpoint import (
     check_writable,
@@ -43,6 +44,7 @@ from alfs_utils.training.environment import (
     Environment,
     agreed,
     deterministic_algorithms,
+    device_of,
     process,
 )
 from alfs_utils.training.history import History, Progress
@@ -110,12 +112,14 @@ def train(
     Raises
     ------
     ValueError, OSError
-        Before training starts: from `data.load`, or for `weights` that cannot be written.
+        Before training starts: from `data.load`, for `weights` that cannot be written, or for a
+        wrong argument.
     Stopped
     """
+    _check_config(config)
     if weights is not None and process()[0] == 0:
         check_writable("weights", weights)
-    run = Run(config, torch.device(device), deterministic, compiled)
+    run = Run(config, device_of(device), deterministic, compiled)
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None:
         run.resume(path)
@@ -364,7 +368,9 @@ class Run:
 
 def seconds_per_epoch(config: RunConfig, device: str | torch.device = "cpu", steps: int = 30):
     """Time some training steps and a part of the test, and scale both to an epoch (a float)."""
-    run = Run(config, torch.device(device))
+    _check_config(config)
+    steps = integer("steps", steps, 1)
+    run = Run(config, device_of(device))
     n, n_test = len(run.given), len(run.dataset.test_labels)
     order = torch.arange(n, device=run.device)
     warm_up = 3  # the first steps allocate and choose algorithms
@@ -411,8 +417,13 @@ def predict(
 ) -> torch.Tensor:
     """Predicted class of each uint8 image, (N,) int64; leaves the network in evaluation mode."""
     network.eval()
-    batches = images.split(batch_size)
+    batches = images.split(integer("batch_size", batch_size, 1))
     return torch.cat([network(dataset.normalise(batch)).argmax(1) for batch in batches])
+
+
+def _check_config(config):
+    if not isinstance(config, RunConfig):
+        raise TypeError(f"config: expected a RunConfig, got {config!r:.60}")
 
 
 def _check_last_batch(batch_size, n, network, processes):
