@@ -29,7 +29,7 @@ from alfs_utils.estimation import (
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, CELoss, GCELoss, Loss, MAELoss, NCELoss
 from alfs_utils.paper import value_and_pull
 
-__all__ = ["Option", "Recommendation", "largest_step", "recommend", "start_of"]
+__all__ = ["Option", "Recommendation", "largest_step", "recommend", "start_of", "time_to_start"]
 
 # The paper's own examples, Section 4.1; only a is left to choose.
 FAMILIES = ((AGCELoss, {"q": 0.5}), (AULLoss, {"p": 2.0}), (AELLoss, {}))
@@ -230,6 +230,20 @@ def largest_step(loss: Loss, k: int) -> float:
     """
     u = np.r_[1 / k, np.geomspace(1e-9, 0.01, 500), np.linspace(0.01, 1, 1000)]
     return float(_step(loss, u, k).max())
+
+
+def time_to_start(loss: Loss, k: int) -> float:
+    """Time of gradient flow on one sample from u = 1/k to 1/2, at a `largest_step` of 1.
+
+    All logits start at 0. Then u' = pull u^2 (1-u)^2 k/(k-1), so in log-odds of u the time is that
+    of (k-1)/k divided by the step. 0 for two classes, which start at 1/2; about k/4 for MAE and
+    log k for cross entropy (chapter 9b).
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(400)
+    half = math.log(k - 1) / 2
+    u = 1 / (1 + np.exp(half * (1 - nodes)))
+    time = (k - 1) / k * half * (weights / _step(loss, u, k)).sum()
+    return float(time * largest_step(loss, k))
 
 
 def _step(loss, u, k):
