@@ -61,12 +61,15 @@ class Option:
         1/r, the clean level from which on the loss is asymmetric; inf if none suffices.
     start : float
         See `start_of`; how well a loss begins to fit.
+    time : float
+        See `time_to_start`; how long it takes to fit a sample.
     """
 
     loss: str
     verdict: str
     needs: float
     start: float
+    time: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,9 +113,10 @@ class Recommendation:
         lines = [head]
         if self.options:
             width = max(len(option.loss) for option in self.options)
-            lines.append(f"{'loss':{width}}  {'needs c':>7}  {'start':>5}  certified")
+            lines.append(f"{'loss':{width}}  {'needs c':>7}  {'start':>5}  {'time':>5}  certified")
         lines += [
-            f"{option.loss:{width}}  {option.needs:7.3g}  {option.start:5.2f}  {option.verdict}"
+            f"{option.loss:{width}}  {option.needs:7.3g}  {option.start:5.2f}  "
+            f"{option.time:5.1f}  {option.verdict}"
             for option in self.options
         ]
         lines.append(f"recommended: {self.choice.loss if self.choice else 'none is certified'}")
@@ -214,7 +218,8 @@ def _option(loss: Loss, weights):
     certificate = certify(loss, weights)
     verdict = certificate.verdict + ("" if certificate.attained else " (limit)")
     needs = 1 / certificate.ratio if certificate.ratio else math.inf
-    return Option(repr(loss), verdict, needs, start_of(loss, len(weights)))
+    k = len(weights)
+    return Option(repr(loss), verdict, needs, start_of(loss, k), time_to_start(loss, k))
 
 
 def start_of(loss: Loss, k: int) -> float:

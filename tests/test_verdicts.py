@@ -8,9 +8,10 @@ from conftest import ROOT
 
 from alfs_utils import paper
 from alfs_utils.checks import Check
-from alfs_utils.paper import DISAGREEMENTS, KINDS, VERDICTS
+from alfs_utils.paper import DISAGREEMENTS, FINDINGS, KINDS, VERDICTS
 
-BY_CHECK = {verdict.check: verdict for verdict in VERDICTS}
+ENTRIES = (*VERDICTS, *FINDINGS)
+BY_CHECK = {verdict.check: verdict for verdict in ENTRIES}
 
 
 @lru_cache
@@ -18,14 +19,14 @@ def outcome(check):
     return BY_CHECK[check].run()
 
 
-@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda v: f"{v.statement}-{v.check}")
+@pytest.mark.parametrize("verdict", ENTRIES, ids=lambda v: f"{v.statement}-{v.check}")
 def test_the_check_finds_what_the_entry_says(verdict):
     found = outcome(verdict.check)
     assert verdict.agrees_with(found), f"{verdict}\n{found}"
     assert len(found.line) > 20 and any(character.isdigit() for character in found.line)
 
 
-@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda v: f"{v.statement}-{v.check}")
+@pytest.mark.parametrize("verdict", ENTRIES, ids=lambda v: f"{v.statement}-{v.check}")
 def test_the_verdict_is_one_that_such_an_outcome_allows(verdict):
     assert (verdict.printed, verdict.repaired) in KINDS[verdict.verdict]
     assert (ROOT / "notebooks" / f"{verdict.notebook}.ipynb").exists()
@@ -52,9 +53,15 @@ def test_every_numbered_statement_has_a_verdict():
 
 
 def test_the_chapter_shows_the_check_behind_each_verdict():
-    for verdict in VERDICTS:
+    for verdict in ENTRIES:
         text = (ROOT / "notebooks" / f"{verdict.notebook}.ipynb").read_text()
         assert verdict.check.split(".")[1] in text, verdict.check
+
+
+def test_what_is_ours_says_so():
+    assert all(entry.statement.startswith("Ours: ") for entry in FINDINGS)
+    assert not any(entry.statement.startswith("Ours") for entry in VERDICTS)
+    assert {entry.chapter for entry in FINDINGS} == {"9b"}
 
 
 def test_disagreements_and_cells():

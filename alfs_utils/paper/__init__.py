@@ -18,13 +18,21 @@ from alfs_utils.paper.settings import (
     value_and_pull,
 )
 from alfs_utils.paper.tables import CELLS, NO_TARGET, PRINTED, QUOTED, Cell, cell, cells
-from alfs_utils.paper.verdicts import DISAGREEMENTS, KINDS, VERDICTS, Disagreement, Verdict
+from alfs_utils.paper.verdicts import (
+    DISAGREEMENTS,
+    FINDINGS,
+    KINDS,
+    VERDICTS,
+    Disagreement,
+    Verdict,
+)
 
 __all__ = [
     "CELLS",
     "CLAIMS",
     "DATASETS",
     "DISAGREEMENTS",
+    "FINDINGS",
     "KINDS",
     "NAMES",
     "NO_TARGET",

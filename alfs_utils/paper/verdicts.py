@@ -1,9 +1,12 @@
-"""The verdict on every statement of the paper, and where the paper and the public code differ."""
+"""The verdict on every statement of the paper, and where the paper and the public code differ.
+
+`FINDINGS` are statements of this book, which the paper does not make; they are held to the same rule.
+"""
 
 from dataclasses import dataclass
 from importlib import import_module
 
-__all__ = ["DISAGREEMENTS", "KINDS", "VERDICTS", "Disagreement", "Verdict"]
+__all__ = ["DISAGREEMENTS", "FINDINGS", "KINDS", "VERDICTS", "Disagreement", "Verdict"]
 
 # --- the verdicts ---------------------------------------------------------------------------
 
@@ -24,7 +27,7 @@ class Verdict:
     Attributes
     ----------
     statement : str
-        Where it stands in the paper.
+        Where it stands in the paper; "Ours: ..." in `FINDINGS`.
     claim : str
         What it says, in a line.
     verdict : str
@@ -49,9 +52,9 @@ class Verdict:
     repaired: bool | None = None
 
     @property
-    def chapter(self) -> int:
-        """The chapter's number."""
-        return int(self.notebook[:2])
+    def chapter(self) -> str:
+        """The chapter's number, such as "7" or "9b"."""
+        return self.notebook.split("-")[0].lstrip("0") or "0"
 
     def run(self):
         """Execute the check; returns its `alfs_utils.checks.Check`."""
@@ -443,6 +446,85 @@ VERDICTS = (
         "weighting.theorem_7",
         printed=False,
         repaired=True,
+    ),
+)
+
+
+# --- what the book adds ---------------------------------------------------------------------
+
+_LIMITS = "09b-what-a-certificate-cannot-promise"
+FINDINGS = (
+    Verdict(
+        "Ours: convexity",
+        "no certified loss is convex in the logits",
+        "true",
+        "a bounded convex function of the logits is constant",
+        _LIMITS,
+        "limits.not_convex_in_logits",
+    ),
+    Verdict(
+        "Ours: the time to start",
+        "certified losses that are convex or concave start slowly where k/c is large",
+        "true",
+        "at a largest step of 1 at least (k − 1)(k − 2)/(4ck), or with c = 1; CE needs O(log k)",
+        _LIMITS,
+        "limits.slow_start",
+    ),
+    Verdict(
+        "Ours: time times range",
+        "a certified loss of any shape that starts fast has a large range",
+        "true",
+        "T · [ℓ(0) − ℓ(1)] ≥ (4/e²)(k − 1)²/(kc) for k ≥ 9, whatever the scale of the loss",
+        _LIMITS,
+        "limits.time_and_range",
+    ),
+    Verdict(
+        "Ours: bent twice",
+        "a loss that is neither convex nor concave can be certified and start as fast as any",
+        "true",
+        "with a range of the order of k/c",
+        _LIMITS,
+        "limits.twice_bent",
+    ),
+    Verdict(
+        "Ours: the Bernstein condition",
+        "E Z² ≤ [ℓ(0) − ℓ(1)] (cr + 1)/(cr − 1) · E Z for noisy losses compared with e_y",
+        "true",
+        "for every k and every noise with c r > 1; attained for r = 1",
+        _LIMITS,
+        "limits.bernstein_condition",
+    ),
+    Verdict(
+        "Ours: fast rates",
+        "with c r > 1 everywhere the clean excess of empirical minimisers is O(log|H|/n)",
+        "true",
+        "below the threshold it has another limit, approached like n^(−1/2)",
+        _LIMITS,
+        "limits.fast_rate",
+    ),
+    Verdict(
+        "Ours: memorisation",
+        "a class that can fit every given label does so, under a certified loss as well",
+        "true",
+        "the certificate is about the distribution of labels, not about the sample",
+        _LIMITS,
+        "limits.interpolation",
+    ),
+    Verdict(
+        "Ours: noise certified in part",
+        "clean error ≤ p₀ + the share of the smallest margins that the noisy excess pays for",
+        "true",
+        "p₀ is the share of samples that are not certified; power law of exponent α/(1 + α)",
+        _LIMITS,
+        "limits.partial_certificate",
+    ),
+    Verdict(
+        "Ours: convex losses, k classes",
+        "the best factor from excess risk to excess 0-1 risk at clean level c",
+        "true",
+        "two predictions compete; a search over one number finds it",
+        _LIMITS,
+        "limits.convex_calibration",
     ),
 )
 
