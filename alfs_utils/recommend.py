@@ -34,6 +34,7 @@ __all__ = ["Option", "Recommendation", "largest_step", "recommend", "start_of", 
 # The paper's own examples, Section 4.1; only a is left to choose.
 FAMILIES = ((AGCELoss, {"q": 0.5}), (AULLoss, {"p": 2.0}), (AELLoss, {}))
 BASELINES = (CELoss(), GCELoss(q=0.7), MAELoss())
+QUADRATURE = np.polynomial.legendre.leggauss(100)
 
 LIMITS = (
     "The certificate takes noise to depend on the class alone. Where some samples are harder than "
@@ -244,7 +245,7 @@ def time_to_start(loss: Loss, k: int) -> float:
     of (k-1)/k divided by the step. 0 for two classes, which start at 1/2; about k/4 for MAE and
     log k for cross entropy (chapter 9b).
     """
-    nodes, weights = np.polynomial.legendre.leggauss(400)
+    nodes, weights = QUADRATURE
     half = math.log(k - 1) / 2
     u = 1 / (1 + np.exp(half * (1 - nodes)))
     time = (k - 1) / k * half * (weights / _step(loss, u, k)).sum()

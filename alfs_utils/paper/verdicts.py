@@ -1,6 +1,6 @@
 """The verdict on every statement of the paper, and where the paper and the public code differ.
 
-`FINDINGS` are statements of this book, which the paper does not make; they are held to the same rule.
+`FINDINGS` are statements of this book, not of the paper; they are held to the same rule.
 """
 
 from dataclasses import dataclass
