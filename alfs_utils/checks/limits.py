@@ -314,7 +314,7 @@ def time_and_range(bound=time_range_bound) -> Check:
     """Whatever its shape, a certified loss that starts fast has a large range.
 
     Piecewise linear losses of any shape, k = 12, 24 and 60, with the clean level c that each needs,
-    exactly, by dynamic programming: T D >= (4/e^2) (k-1)^2/(k c), whatever the scale of the loss.
+    exactly, by dynamic programming: time x range >= (4/e^2) (k-1)^2/(k c), at whatever scale.
     Some must come within a factor of 1.7. The control: at clean levels that do not certify it, here
     c = 1, capped cross entropy must break the bound.
     """

@@ -474,7 +474,7 @@ FINDINGS = (
         "Ours: time times range",
         "a certified loss of any shape that starts fast has a large range",
         "true",
-        "T · [ℓ(0) − ℓ(1)] ≥ (4/e²)(k − 1)²/(kc) for k ≥ 9, whatever the scale of the loss",
+        "τ · [ℓ(0) − ℓ(1)] ≥ (4/e²)(k − 1)²/(kc) for k ≥ 9, whatever the scale of the loss",
         _LIMITS,
         "limits.time_and_range",
     ),
