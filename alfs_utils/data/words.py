@@ -2,7 +2,7 @@
 
 5,460 words of the VADER lexicon with their ten raters' scores in -4..4 (Hutto & Gilbert, ICWSM
 2014; MIT) and their 50-dimensional GloVe vectors (Pennington et al., EMNLP 2014; PDDL): `words.npz`
-(licences in `words.txt`). Only words of mean != 0, standard deviation < 2.5.
+(licences in `words.txt`). Only words of mean != 0, standard deviation <= 2.5.
 """
 
 from pathlib import Path

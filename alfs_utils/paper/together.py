@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from alfs_utils import models
 from alfs_utils.data import DataSet
 from alfs_utils.losses import Loss
-from alfs_utils.training import stream
+from alfs_utils.training import _allocator, stream
 
 __all__ = ["Curves", "Job", "train"]
 
@@ -60,6 +60,7 @@ def train(
     if len(sizes) != 1:
         raise ValueError(f"jobs: expected equally many labels in each, got {sorted(sizes)}")
     (n,) = sizes
+    _allocator.keep_pages()
     layers = _stacked(model, dataset.num_classes, [job.seed for job in jobs])
     velocity = [torch.zeros_like(layer) for layer in layers]
     step = torch.tensor([job.lr for job in jobs]).view(-1, 1, 1)
@@ -106,7 +107,7 @@ def _forward(layers, images):
 
 def _logits(layers, x):
     for i in range(0, len(layers), 2):
-        x = torch.baddbmm(layers[i + 1], x if i == 0 else x.relu(), layers[i])
+        x = torch.baddbmm(layers[i + 1], x if i == 0 else x.relu_(), layers[i])
     return x
 
 
