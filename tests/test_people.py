@@ -243,3 +243,52 @@ def test_drawn_news_have_the_matrix_of_the_people(news):
     T = count[1] / count[1].sum(1, keepdims=True)
     certified = {name for name, loss in people.NEWS_LOSSES.items() if certify(loss, T).asymmetric}
     assert certified == {"MAE", "AGCE", "AUL", "NCE+AGCE"}
+
+
+RECORD = ROOT / "results" / "people" / "news.json"
+
+
+def test_the_record_of_the_news_is_whole():
+    record, frame = people.read_news(RECORD)
+    keys = ["world", "loss", "seed"]
+    expected = set(itertools.product(people.WORLDS, people.NEWS_LOSSES, range(5)))
+    assert len(frame) == 90 and set(frame[keys].itertuples(index=False, name=None)) == expected
+    scaled = people.matched(people.NEWS_LOSSES, 4)
+    assert record["config"]["losses"] == {name: repr(loss) for name, loss in scaled.items()}
+    assert record["config"]["steps"] == list(people.STEPS)
+    assert set(frame["lr"]) <= set(people.STEPS)
+    assert frame["accuracy"].map(len).eq(people.EPOCHS).all()
+    # The test texts are 1,900 of each class.
+    assert (frame["by_class"].map(np.mean) - frame["last"]).abs().max() < 0.02
+    assert len(record["environment"]["code"]) == 40, "not of a commit"
+
+
+def test_readings_of_the_news_can_fail():
+    _, frame = people.read_news(RECORD)
+    same = frame.assign(last=80.0, by_class=[[0.0, 90, 90, 90]] * len(frame))
+    answers = [answer for _, answer in people.news_answers(same)]
+    assert answers == [True, False, False, False, False]
+    worse = same.assign(last=np.where(same["world"] == "drawn", 77, 80))
+    assert [answer for _, answer in people.news_answers(worse)] == [
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_a_run_of_the_record_repeats(news):
+    dataset, given = news
+    record, frame = people.read_news(RECORD)
+    assert record["data_sha256"] == dataset.sha256
+    row = frame[(frame.world == "drawn") & (frame.loss == "AGCE") & (frame.seed == 2)].iloc[0]
+    found = people.runs(
+        dataset,
+        lambda seed: people.news_labels(dataset, given, "drawn", seed),
+        {"AGCE": people.matched(people.NEWS_LOSSES, 4)["AGCE"]},
+        {"AGCE": row.lr},
+        range(2, 3),
+        "news_mlp",
+    )["AGCE"].accuracy[0]
+    assert np.abs(found.numpy() - row.accuracy).max() < 0.3
