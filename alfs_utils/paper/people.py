@@ -80,8 +80,8 @@ def tune(dataset: DataSet, labels: Tensor, losses: Mapping[str, Loss], model: st
     curves = train(dataset, jobs, model, epochs=EPOCHS, **SHARED)
     agree = curves.logits[:, kept:].argmax(2) == labels[kept:]
     frame = pd.DataFrame(tries, columns=["loss", "step"])
-    frame["agreement"] = 100 * agree.double().mean(1)
-    return frame.assign(accuracy=curves.accuracy[:, -1])
+    frame["agreement"] = 100 * agree.double().mean(1).numpy()
+    return frame.assign(accuracy=curves.accuracy[:, -1].numpy())
 
 
 def chosen(tuning: pd.DataFrame) -> dict[str, float]:
@@ -176,6 +176,7 @@ def news_labels(dataset: DataSet, given: Tensor, world: str, seed: int) -> Tenso
 
 def write_news(path: str | os.PathLike, seeds: range = range(5)) -> Path:
     """Train all losses in all worlds, and write one record of all these runs."""
+    environment = Environment.here(torch.device("cpu"), False, False)
     clock, (dataset, given) = Clock(), news()
     losses, rows = matched(NEWS_LOSSES, 4), []
     for world in WORLDS:
@@ -186,7 +187,7 @@ def write_news(path: str | os.PathLike, seeds: range = range(5)) -> Path:
         "config": settings | {"losses": {name: repr(loss) for name, loss in losses.items()}},
         "counts": noise.count_matrix(dataset.train_labels.numpy(), given.numpy(), 4).tolist(),
         "data_sha256": dataset.sha256,
-        "environment": asdict(Environment.here(torch.device("cpu"), False, False)),
+        "environment": asdict(environment),
         "seconds": round(clock.seconds, 1),
         "cpu_seconds": round(clock.cpu_seconds, 1),
         "runs": rows,
