@@ -375,16 +375,23 @@ def to_csv(frame: pd.DataFrame, path: str | os.PathLike) -> None:
 
 
 def pack(record: Record, path: str | os.PathLike) -> None:
-    """Append a record to a .jsonl file, one line each; several processes may do so at once."""
+    """Append a record to a .jsonl file, one line each, unless it is there already.
+
+    Several processes may do so at once.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_name(f"{path.name}.lock")), open(path, "a+b") as file:
+        file.seek(0)
+        line = json.dumps(record).encode() + b"\n"
+        if line in file:
+            return
         end = file.seek(0, os.SEEK_END)
         if end:
             file.seek(end - 1)
             if file.read(1) != b"\n":  # an earlier writer was killed in the middle of its line
                 file.write(b"\n")
-        file.write(json.dumps(record).encode() + b"\n")
+        file.write(line)
         file.flush()
         os.fsync(file.fileno())
 

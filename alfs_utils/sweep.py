@@ -30,7 +30,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     as_completed,
 )
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,7 @@ from alfs_utils._arguments import integer, real
 from alfs_utils._files import locked
 from alfs_utils.data import human
 from alfs_utils.training import RunConfig
-from alfs_utils.training.environment import process
+from alfs_utils.training.environment import agreed, process
 
 __all__ = ["estimate", "run", "states", "train_into"]
 
@@ -139,29 +139,40 @@ def run(
     if weights and progress is not False:
         _name_lost_weights(weights, set(configs).difference(todo))
     how = {"deterministic": deterministic, "compiled": compiled}
-    with ExitStack() as stack:
-        flag = stack.enter_context(_flag(results, time_budget))
+    with _flag(results, time_budget) as flag:
         job = Job(results, device, threads, flag, pack, weights, how)
-        pools: dict[int, ProcessPoolExecutor] = {}
-        stack.callback(_shut_down, pools)
-        one = _one if executor else partial(_in_a_process, pools)
-        worker = executor or stack.enter_context(ThreadPoolExecutor(workers))
         hidden = None if progress is None else not progress
-        bar = stack.enter_context(
-            tqdm(total=len(todo), unit="run", dynamic_ncols=True, disable=hidden)
-        )
-        futures: dict[Future, RunConfig] = {}
-        stack.callback(_stop, flag, futures)
-        for config in todo:
-            futures[worker.submit(one, config, job)] = config
-        for number, future in enumerate(as_completed(futures), 1):
-            outcome, message = _result_of(future)
-            counts[outcome] += 1
-            bar.update()
-            if outcome in ("done", "failed") and progress is not False:
-                text = f"{outcome}: {describe(futures[future])}: {message}"
-                bar.write(f"[{number}/{len(todo)}] {text}", file=sys.stderr)
+        with (
+            closing(_outcomes(todo, job, executor or workers)) as outcomes,
+            tqdm(total=len(todo), unit="run", dynamic_ncols=True, disable=hidden) as bar,
+        ):
+            for number, (config, outcome, message) in enumerate(outcomes, 1):
+                counts[outcome] += 1
+                bar.update()
+                if outcome in (DONE, "failed") and progress is not False:
+                    text = f"[{number}/{len(todo)}] {outcome}: {describe(config)}: {message}"
+                    bar.write(text, file=sys.stderr)
     return dict(+counts)  # without zeros
+
+
+def _outcomes(todo, job, workers):
+    """Yield each configuration, its outcome and a word on it, as they end.
+
+    `workers` is an executor, or the number of processes here.
+    """
+    with ExitStack() as stack:
+        work = _one
+        if isinstance(workers, int):
+            pools: dict[int, ProcessPoolExecutor] = {}
+            stack.callback(_shut_down, pools)
+            work = partial(_in_a_process, pools)
+            workers = stack.enter_context(ThreadPoolExecutor(workers))
+        futures: dict[Future, RunConfig] = {}
+        stack.callback(_stop, job.flag, futures)
+        for config in todo:
+            futures[workers.submit(work, config, job)] = config
+        for future in as_completed(futures):
+            yield futures[future], *_result_of(future)
 
 
 def _stop(flag, futures):
@@ -272,14 +283,14 @@ def train_into(
     training.Stopped
     """
     checkpoint = records.checkpoint_of(config, results)
-    first = process()[0] == 0  # of the processes of a distributed run, one writes
-    if records.find(config, results) is not None:
-        return "already done", str(records.path_of(config, results))
+    first = process()[0] == 0  # of the processes of a distributed run, one decides and writes
     with _mine(checkpoint, first) as mine:
-        if not mine:
-            return "elsewhere", "another process is at work on this run"
-        if first and records.find(config, results) is not None:
-            return "already done", str(records.path_of(config, results))
+        found = "elsewhere", "another process is at work on this run"
+        if mine:
+            there = first and records.find(config, results) is not None
+            found = ("already done", str(records.path_of(config, results))) if there else None
+        if found := agreed(found):
+            return found
         history = training.train(config, device, checkpoint=checkpoint, progress=False, **how)
         if first:
             record = records.make(history)

@@ -37,8 +37,6 @@ BATCH = 128
 def ours(config, dataset, options):
     import torch
 
-    from alfs_utils import data, facts, models
-    from alfs_utils.paper import protocol
     from alfs_utils.training import loop
 
     loop.load_once = lambda name: dataset
@@ -51,10 +49,12 @@ def ours(config, dataset, options):
     def batches():
         while True:
             order = torch.randperm(n, generator=run.order).to(run.device)
-            yield from run.dataset.train_batches(order, run._places(n, BATCH), run.augmentation)
+            yield from run.dataset.train_batches(
+                order, [slice(i, i + BATCH) for i in range(0, n, BATCH)], run.augmentation
+            )
 
     ready = batches()
-    return lambda: run.train_step(*next(ready))
+    return lambda: run.step(*next(ready))
 
 
 def plain(config, dataset, options):
@@ -125,6 +125,8 @@ def _plain_network(model, num_classes):
     """The network with its poolings where the description has them: behind the ReLU."""
     from torch import nn
 
+    from alfs_utils import models
+
     layers = list(models.build(model, num_classes, seed=0))
     for i in [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]:
         layers[i : i + 2] = layers[i + 1], layers[i]
@@ -135,6 +137,9 @@ def _data(name):
     """The data set, or random images of its shape; and whether it is the data set."""
     import torch
 
+    from alfs_utils import data, facts
+    from alfs_utils.data.files import CIFAR_RECIPES
+
     try:
         return data.load(name), True
     except FileNotFoundError:
@@ -142,7 +147,7 @@ def _data(name):
         shape, n = ((1, 28, 28), 60_000) if base == "mnist" else ((3, 32, 32), 50_000)
         k = len(facts.CLASS_COUNTS[base])
         digits = data.load("digits")
-        recipe = data._CIFAR.get(base, {"num_classes": k, "mean": (0.1307,), "std": (0.3081,)})
+        recipe = CIFAR_RECIPES.get(base, {"num_classes": k, "mean": (0.1307,), "std": (0.3081,)})
         images = torch.randint(256, (n, *shape), dtype=torch.uint8)
         plain = {"crop_padding": 0, "flip": False, "rotation": 0.0} | recipe
         return replace(
@@ -158,6 +163,8 @@ def _data(name):
 def worker(kind, options):
     """Do as many steps as each line of standard input says; answer with the seconds they took."""
     import torch
+
+    from alfs_utils.paper import protocol
 
     torch.set_num_threads(options.threads)
     dataset, genuine = _data(options.dataset)

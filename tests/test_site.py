@@ -115,6 +115,12 @@ def test_every_entry_is_of_a_thing_that_exists(entries):
         pkgutil.resolve_name(entry)
 
 
+def test_signatures_can_be_read(entries):
+    for page in set(entries.values()):
+        signatures = " ".join(re.findall(r"<dt .*?</dt>", page.read_text(), re.DOTALL))
+        assert not re.search(r"&lt;|_NestedSequence|>~|Alias for field", signatures), page.name
+
+
 def test_links_within_the_site_lead_somewhere(site):
     @functools.cache
     def anchors(page):

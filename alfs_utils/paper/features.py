@@ -151,50 +151,45 @@ def make(
         data or labels, another test accuracy), or if the picture is too large to be kept.
     """
     record = _record(run_id, results)
-    config = RunConfig(**record["config"])
-    dataset = data.load(config.dataset)
-    noisy = training.noisy_labels(config, dataset)
-    for name, found in (("data_sha256", dataset.sha256), ("labels_sha256", noisy.sha256)):
-        if record[name] != found:
-            raise ValueError(f"run {run_id}: {name} is {record[name]} in its record, {found} here")
+    config, dataset, noisy = _data_of(record)
     network, weights_sha256 = _network(config, dataset, Path(weights))
-    label = dataset.test_labels.numpy()
-    prediction = training.predict(network, dataset, dataset.test_images).numpy()
-    _check_accuracy(prediction == label, record, weights)
-
     some = _subset(noisy.mask, TRAIN_IMAGES)
-    train_images = dataset.train_images[some]
-    train_prediction = training.predict(network, dataset, train_images).numpy()
-    seen = [features(network, dataset, part) for part in (dataset.test_images, train_images)]
+    images = dataset.test_images, dataset.train_images[some]
+    label = dataset.test_labels.numpy()
+    predicted = [training.predict(network, dataset, part).numpy() for part in images]
+    _check_accuracy(predicted[0] == label, record, weights)
+
+    seen = [features(network, dataset, part) for part in images]
     start = time.perf_counter()
     xy, train_xy = map(picture, seen)
     drawn = time.perf_counter()
     fresh = models.build(config.model, dataset.num_classes, config.init_seed)
     clean, given = noisy.clean[some], noisy.labels[some]
     measured = {
-        "test": metrics(seen[0], label),
-        "picture": metrics(xy, label),
-        "untrained": metrics(features(fresh, dataset, dataset.test_images), label),
-        "train_clean": metrics(seen[1], clean),
-        "train_given": metrics(seen[1], given),
+        "test": (seen[0], label),
+        "picture": (xy, label),
+        "untrained": (features(fresh, dataset, dataset.test_images), label),
+        "train_clean": (seen[1], clean),
+        "train_given": (seen[1], given),
     }
+    measured = {part: _rounded(metrics(*arguments)) for part, arguments in measured.items()}
     seconds = {"tsne": drawn - start, "metrics": time.perf_counter() - drawn}
     about = {
         "id": run_id,
-        "metrics": {
-            part: {name: float(f"{value:.6g}") for name, value in found.items()}
-            for part, found in measured.items()
-        },
+        "metrics": measured,
         "sizes": {"test": len(label), "train": len(some), "features": seen[0].shape[1]},
         "wrong_share": round(float(noisy.mask[some].mean()), 6),
-        "tsne": "sklearn.manifold.TSNE(2, perplexity=30.0, init='pca', random_state=123)",
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "weights_sha256": weights_sha256,
     }
-    labels = {"label": label, "prediction": prediction}
-    labels |= {"train_label": clean, "train_given": given, "train_prediction": train_prediction}
+    labels = {"label": label, "prediction": predicted[0], "train_label": clean}
+    labels |= {"train_given": given, "train_prediction": predicted[1]}
     _write(run_id, results, {"xy": xy, "train_xy": train_xy}, labels, about)
     return load(run_id, results)
+
+
+def _rounded(numbers):
+    return {name: float(f"{value:.6g}") for name, value in numbers.items()}
 
 
 def load(run_id: str, results: str | os.PathLike = "results") -> Embedding | None:
@@ -236,6 +231,19 @@ def _record(run_id, results):
     return record
 
 
+def _data_of(record):
+    """Configuration, data set and noisy labels of a run, which its record must know."""
+    config = RunConfig(**record["config"])
+    dataset = data.load(config.dataset)
+    noisy = training.noisy_labels(config, dataset)
+    for name, found in (("data_sha256", dataset.sha256), ("labels_sha256", noisy.sha256)):
+        if record[name] != found:
+            raise ValueError(
+                f"run {record['id']}: {name} is {record[name]} in its record, {found} here"
+            )
+    return config, dataset, noisy
+
+
 def _network(config, dataset, path):
     """The trained network, and the hash of the file."""
     network = models.build(config.model, dataset.num_classes, config.init_seed)
@@ -275,6 +283,7 @@ def _write(run_id, results, points, labels, about):
     arrays = {name: np.rint(LEVELS * xy).astype("uint16") for name, xy in points.items()}
     arrays |= {name: values.astype("uint8") for name, values in labels.items()}
     about |= {
+        "tsne": "sklearn.manifold.TSNE(2, perplexity=30.0, init='pca', random_state=123)",
         "torch": torch.__version__,
         "numpy": np.__version__,
         "scikit-learn": sklearn.__version__,

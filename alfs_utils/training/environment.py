@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,6 +84,14 @@ def process() -> tuple[int, int]:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
+
+
+def agreed(value: Any) -> Any:
+    """The value of the first of the processes, in all of them."""
+    values = [value]
+    if process()[1] > 1:
+        distributed.broadcast_object_list(values, 0)
+    return values[0]
 
 
 @contextlib.contextmanager

@@ -40,6 +40,7 @@ from alfs_utils.training.config import RunConfig
 from alfs_utils.training.environment import (
     Clock,
     Environment,
+    agreed,
     deterministic_algorithms,
     process,
 )
@@ -313,11 +314,7 @@ class Run:
 
     def resume(self, path):
         """Go on from a checkpoint, if there is one that can be used."""
-        state = None if self.rank else read_checkpoint(path, self.state())
-        if self.processes > 1:
-            states = [state]
-            distributed.broadcast_object_list(states, 0)
-            state = states[0]
+        state = agreed(None if self.rank else read_checkpoint(path, self.state()))
         if state is None:
             return
         totals = state["tensors"].pop("totals")

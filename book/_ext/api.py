@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 from typing import TypeVar
+from zlib import crc32
 
 from docutils import nodes
 from numpy.typing import ArrayLike
@@ -90,7 +91,7 @@ ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")  # a union of six
 PLAIN = {
     re.escape(ARRAY_LIKE): "~numpy.typing.ArrayLike",
     r"<factory>|<function <lambda>>|array\([^()]*\)": "...",
-    r"<(?:function |class ')([\w.]+)'?>": r"\1",
+    r"<(?:(?:built-in )?function |class ')([\w.]+)'?>": r"\1",
 }
 
 
@@ -99,6 +100,11 @@ def plain_signature(app, what, name, thing, options, signature, returns):
     for long, plain in PLAIN.items():
         signature = signature and re.sub(long, plain, signature)
     return signature, returns
+
+
+def skip_tuple_fields(app, what, name, thing, skip, options):
+    """The fields of a named tuple stand in its signature, and have no words of their own."""
+    return True if (thing.__doc__ or "").startswith("Alias for field number") else None
 
 
 def plain_type_variable(app, env, node, content):
@@ -113,5 +119,7 @@ def setup(app):
     sys.path.insert(0, str(root))
     app.add_post_transform(LinkNames)
     app.connect("autodoc-process-signature", plain_signature)
+    app.connect("autodoc-skip-member", skip_tuple_fields)
     app.connect("missing-reference", plain_type_variable)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    version = crc32(Path(__file__).read_bytes())  # once this file changes, pages are read again
+    return {"env_version": version, "parallel_read_safe": True, "parallel_write_safe": True}

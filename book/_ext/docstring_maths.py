@@ -7,6 +7,8 @@ Words end it; `inline code`, examples and types are no formulas.
 
 import re
 from itertools import pairwise
+from pathlib import Path
+from zlib import crc32
 
 GREEK = "alpha|beta|gamma|eta|kappa|lambda|phi|psi|rho|theta|Delta"
 SUBSCRIPT = r"(?:_\w|_\{[^}]*\})?"
@@ -101,4 +103,5 @@ def prepare(app, what, name, thing, options, lines):
 
 def setup(app):
     app.connect("autodoc-process-docstring", prepare, priority=400)  # before napoleon's own
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    version = crc32(Path(__file__).read_bytes())  # once this file changes, pages are read again
+    return {"env_version": version, "parallel_read_safe": True, "parallel_write_safe": True}
