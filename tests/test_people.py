@@ -103,6 +103,13 @@ def test_kinds_of_words_are_kinds_of_a_run():
             )
 
 
+def test_wrong_kinds_of_words_are_named():
+    with pytest.raises(ValueError, match="kind: expected one of 'words-worst', 'words-one'"):
+        words.given("worst", "words", 0)
+    with pytest.raises(ValueError, match="name: expected one of 'words', got 'words-4'"):
+        words.given("words-worst", "words-4", 0)
+
+
 def test_words_are_not_read_before_they_are_asked_for():
     code = (
         "import sys; opened = []\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from alfs_utils._arguments import option
 from alfs_utils.data.dataset import DataSet
 from alfs_utils.noise import NoisyLabels, transition_matrix
 
@@ -23,14 +24,14 @@ def load(name: str, download: bool = False) -> DataSet:
     ratings, vectors = _arrays()
     labels = torch.from_numpy(_classes(ratings.mean(1), name))
     images = torch.from_numpy(vectors)[..., None, None]
-    n = TESTS
-    mean, std = (tuple(f(vectors[n:].astype(float), 0) / 255) for f in (np.mean, np.std))
-    parts = images[n:], labels[n:], images[:n], labels[:n]
+    mean, std = (tuple(f(vectors[TESTS:].astype(float), 0) / 255) for f in (np.mean, np.std))
+    parts = images[TESTS:], labels[TESTS:], images[:TESTS], labels[:TESTS]
     return DataSet(name, *parts, len(CUTS[name]) + 1, mean, std)
 
 
 def given(kind: str, name: str, seed: int) -> NoisyLabels:
-    """What people said of the training words: `training.RunConfig` names the kinds."""
+    """What people said of the training words, for a kind and a data set of `NOISE`."""
+    option("name", name, NOISE[option("kind", kind, NOISE)])
     ratings = _arrays()[0][TESTS:].astype(int)
     truth, rng = ratings.mean(1), np.random.default_rng(seed)
     if kind == "words-worst":  # wrong wherever anybody said the opposite

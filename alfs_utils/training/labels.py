@@ -93,18 +93,15 @@ class _Human(_Fixed):
         return noise.NoisyLabels(given.labels[:n], labels, given.T, seed, "human", self.name)
 
 
-class _Words(_Fixed):
+class _Words(_Human):
     """What people said of words."""
 
-    def __init__(self, kind):
-        self.kind = kind
-
     def check(self, config):
-        option("dataset", config.dataset, words.NOISE[self.kind])
-        super().check(config)
+        option("dataset", config.dataset, words.NOISE[self.name])
+        _Fixed.check(self, config)
 
     def draw(self, config, labels, _):
-        given, n = words.given(self.kind, config.dataset, config.noise_seed), len(labels)
+        given, n = words.given(self.name, config.dataset, config.noise_seed), len(labels)
         return replace(given, labels=given.labels[:n], clean=given.clean[:n])
 
 
