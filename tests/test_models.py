@@ -197,6 +197,6 @@ def test_it_maps_images_to_as_many_logits_as_classes(name):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    known = "'digits_cnn', 'mnist_cnn', .*'resnet50'"
+    known = "'digits_cnn', 'mnist_cnn', .*'news_mlp'"
     with pytest.raises(ValueError, match=f"^name: expected one of {known}, got 'resnet'"):
         models.build("resnet", 10, seed=0)
