@@ -69,8 +69,7 @@ def _read_array(archive, name, largest):
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != left:
             raise ValueError(f"{name}: expected {left} bytes of plain numbers, got {shape}")
         content = np.empty(left, np.uint8)
-        # At the end the archive compares its checksum.
-        if file.readinto(content) != left or file.read(1):
+        if file.readinto(content) != left:  # at its end, it compares the checksum of the archive
             raise ValueError(f"{name}: expected {left} bytes")
     return content.view(dtype).reshape(shape, order="F" if fortran else "C")
 
