@@ -21,7 +21,8 @@ from typing import Any
 import pandas as pd
 
 from alfs_utils import data
-from alfs_utils._files import locked, read_bytes, replacing, set_aside
+from alfs_utils._files import read_bytes, replacing, set_aside
+from alfs_utils._locks import locked
 from alfs_utils.training import History, RunConfig, per_class
 from alfs_utils.training.history import CURVES, check_curves, failed_epoch
 

@@ -40,7 +40,7 @@ from tqdm import tqdm
 
 from alfs_utils import data, records, training
 from alfs_utils._arguments import integer, real
-from alfs_utils._files import locked
+from alfs_utils._locks import locked
 from alfs_utils.data import human
 from alfs_utils.training import RunConfig
 from alfs_utils.training.environment import agreed, process
