@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -31,10 +32,10 @@ def quotient(a, b):
 class Part:
     """The function l, or the phi of a normalised loss, on [0, 1], with the facts known about it."""
 
-    value: Callable  # l(u), elementwise on arrays
-    slope: Callable | None = None  # l'(u), likewise
+    value: Any  # l(u), elementwise on arrays
+    slope: Any = None  # l'(u), likewise
     curvature: int | None = None  # 1 convex, 0 affine, -1 concave
-    ratio: float | Fraction | None = None  # proven lower bound on the repaired ratio ...
+    ratio: Any = None  # a number: proven lower bound on the repaired ratio ...
     sharp: bool = False  # ... which is the exact one, so that c ratio < 1 refutes
     method: str = "search"
     inverse: Callable | None = None  # u with g(u) = y

@@ -30,6 +30,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -297,10 +298,10 @@ def _merge(terms, shape):
     part = Part(total.of_probability, total.slope)
     if not any(g > 0 for g in part.g_ends):
         raise ValueError(f"loss: expected l to decrease, got {total!r}")
-    curvatures = [_fact(term, "curvature") for _, term in terms]
-    if None in curvatures:
+    facts = [_fact(term, "curvature") for _, term in terms]
+    signs = [fact() for fact in facts if fact is not None]
+    if len(signs) < len(terms):
         return declare(replace(part, noise=roughness(part.value)), shape)
-    signs = [curvature() for curvature in curvatures]
     part = replace(part, point=_enclosure.formula(terms), strict=True)
     part = replace(part, steepness=_enclosure.steepness(terms))
     up, flat, down = ([t for t, s in zip(terms, signs, strict=True) if s == x] for x in (1, 0, -1))
@@ -338,10 +339,11 @@ def _inverse_slope(up, flat):
 # --- piecewise linear losses ----------------------------------------------------------------
 
 
-def _polyline(loss, shape):
+def _polyline(loss: PiecewiseLinear, shape: str | None):
     if shape not in (None, *SHAPES):
         raise ValueError(f"shape: expected 'convex', 'concave' or None, got {shape!r}")
-    if any(SHAPES.get(shape, 0) * (b - a) < 0 for a, b in pairwise(loss.slopes)):
+    sign = SHAPES[shape] if shape else 0
+    if any(sign * (b - a) < 0 for a, b in pairwise(loss.slopes)):
         raise ValueError(f"shape: l is not {shape}")
     return replace(of_callable(loss), polyline=loss, method="knots: exact")
 
@@ -533,9 +535,9 @@ def _shifted(part, w, t):
     return (kappa * (w - w[t]) + gaps) / (kappa + len(w) - 1)
 
 
-def _risk(parts, w, u):
+def _risk(parts, w, u) -> np.ndarray:
     """Return the weighted risk at u (..., k), the smallest limit where an elusive loss has none."""
-    total = 0
+    total: Any = 0  # Fractions stay Fractions
     for part in parts:
         phi = part.value(u)
         with np.errstate(invalid="ignore"):  # classes of weight 0 may have an infinite loss
@@ -582,7 +584,8 @@ def _direct_witness(parts, w, t):
     if all(part.elusive for part in parts):
         least = min(_others(w, t), key=lambda i: w[i])  # without this class, F is min w as at e_t
         u = np.where(np.arange(len(w)) == least, 0.0, 1 / (len(w) - 1))
-        return Witness(tuple(u.tolist()), *_risk(parts, w, np.stack([u, _vertex(w, t)])), 0.0)
+        risk, vertex_risk = _risk(parts, w, np.stack([u, _vertex(w, t)]))
+        return Witness(tuple(u.tolist()), risk, vertex_risk, 0.0)
     if math.isinf(parts[0].l0) and not parts[0].normalised:
         u = w / w.sum()
         return Witness(tuple(u.tolist()), float(_risk(parts, w, u)), math.inf, math.inf)
@@ -821,7 +824,7 @@ def _numbers(name, values, *dims):
             array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: expected an array of numbers, got {values!r}") from error
-    if array.ndim not in dims or array.shape[-1] < 2:
+    if array.ndim not in dims or len(array.T) < 2:
         shapes = " or ".join({1: "(k,)", 2: "(k, k)"}[d] for d in dims)
         raise ValueError(f"{name}: expected shape {shapes} with k >= 2, got {array.shape}")
     good = (array >= 0) & (array < np.inf)  # False for NaN

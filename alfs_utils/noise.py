@@ -168,8 +168,8 @@ def matrix(kind: str, dataset: str, eta: float) -> np.ndarray:
     kind : {"symmetric", "asymmetric", "asymmetric-superclass", "pairflip"}
         "asymmetric" is the noise of `asymmetric`; "asymmetric-superclass" is its other convention,
         for CIFAR-100 alone.
-    dataset : {"digits", "mnist", "cifar10", "cifar100"}
-        Digits flip as MNIST's do.
+    dataset : {"digits", "words", "words-4", "mnist", "cifar10", "cifar100"}
+        Digits flip as MNIST's do; words have no asymmetric noise.
     eta : float in [0, 1]
 
     Returns
@@ -180,7 +180,7 @@ def matrix(kind: str, dataset: str, eta: float) -> np.ndarray:
     0.4
     """
     option("kind", kind, KINDS)
-    option("dataset", dataset, ("digits", *_PAPERS))
+    option("dataset", dataset, ("digits", "words", "words-4", *_PAPERS))
     return KINDS[kind](dataset, eta)
 
 

@@ -39,11 +39,12 @@ from alfs_utils.losses import (
     value_and_pull,
 )
 
-__all__ = ["Option", "Recommendation", "largest_step", "recommend", "start_of"]
+__all__ = ["Option", "Recommendation", "largest_step", "recommend", "start_of", "time_to_start"]
 
 # The paper's own examples, Section 4.1; only a is left to choose.
 FAMILIES = ((AGCELoss, {"q": 0.5}), (AULLoss, {"p": 2.0}), (AELLoss, {}))
 BASELINES = (CELoss(), GCELoss(q=0.7), MAELoss())
+QUADRATURE = np.polynomial.legendre.leggauss(100)
 
 LIMITS = (
     "The certificate takes noise to depend on the class alone. Where some samples are harder than "
@@ -71,12 +72,15 @@ class Option:
         1/r, the least clean level for which the loss is asymmetric; inf if none suffices.
     start : float
         How well the loss begins to fit, see `start_of`.
+    time : float
+        How long the loss takes to fit a sample, see `time_to_start`.
     """
 
     loss: str
     verdict: str
     needs: float
     start: float
+    time: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -121,9 +125,10 @@ class Recommendation:
         lines = [head]
         width = max((len(option.loss) for option in self.options), default=0)
         if self.options:
-            lines.append(f"{'loss':{width}}  {'needs c':>7}  {'start':>5}  certified")
+            lines.append(f"{'loss':{width}}  {'needs c':>7}  {'start':>5}  {'time':>5}  certified")
         lines += [
-            f"{option.loss:{width}}  {option.needs:7.3g}  {option.start:5.2f}  {option.verdict}"
+            f"{option.loss:{width}}  {option.needs:7.3g}  {option.start:5.2f}  "
+            f"{option.time:5.1f}  {option.verdict}"
             for option in self.options
         ]
         lines.append(f"recommended: {self.choice.loss if self.choice else 'none is certified'}")
@@ -232,7 +237,8 @@ def _option(loss: Loss, weights):
     certificate = certify(loss, weights)
     verdict = certificate.verdict + ("" if certificate.attained else " (limit)")
     needs = 1 / float(certificate.ratio) if certificate.ratio else math.inf
-    return Option(repr(loss), verdict, needs, start_of(loss, len(weights)))
+    k = len(weights)
+    return Option(repr(loss), verdict, needs, start_of(loss, k), time_to_start(loss, k))
 
 
 def start_of(loss: Loss, k: int) -> float:
@@ -248,6 +254,20 @@ def largest_step(loss: Loss, k: int) -> float:
     """
     u = np.r_[1 / k, np.geomspace(1e-9, 0.01, 500), np.linspace(0.01, 1, 1000)]
     return float(_step(loss, u, k).max())
+
+
+def time_to_start(loss: Loss, k: int) -> float:
+    """Return the time of gradient flow on one sample from u = 1/k to 1/2, at a `largest_step` of 1.
+
+    All logits start at 0. Then u grows at the rate pull u^2 (1-u)^2 k/(k-1). So the time is the
+    integral of (k-1)/k divided by the step over the log-odds of u. It is 0 for two classes, which
+    start at 1/2, and about k/4 for MAE and log k for cross entropy (chapter 9b).
+    """
+    nodes, weights = QUADRATURE
+    half = math.log(k - 1) / 2
+    u = 1 / (1 + np.exp(half * (1 - nodes)))
+    time = (k - 1) / k * half * (weights / _step(loss, u, k)).sum()
+    return float(time * largest_step(loss, k))
 
 
 def _step(loss, u, k):

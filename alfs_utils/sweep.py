@@ -43,7 +43,7 @@ from alfs_utils._arguments import integer, real
 from alfs_utils._locks import locked
 from alfs_utils.data import human
 from alfs_utils.training import RunConfig
-from alfs_utils.training.environment import agreed, process
+from alfs_utils.training.environment import agreed, device_of, process
 
 __all__ = ["estimate", "run", "states", "train_into"]
 
@@ -189,22 +189,11 @@ def _check_arguments(workers, device, threads, time_budget, compiled, executor):
     if time_budget is not None:
         real("time_budget", time_budget, "a number of seconds >= 0", lambda x: x >= 0)
     if device is not None:
-        _check_device(device, here=executor is None)
+        device_of(device, here=executor is None)
     if compiled and executor is not None:
         raise ValueError(
             "compiled: expected False with an executor (CUDA graphs need a main thread), got True"
         )
-
-
-def _check_device(device, here):
-    try:
-        kind = torch.device(device).type
-    except (RuntimeError, TypeError):
-        kind = None
-    if kind not in ("cpu", "cuda"):
-        raise ValueError(f"device: expected 'cpu' or 'cuda', got {device!r}")
-    if kind == "cuda" and here and not torch.cuda.is_available():
-        raise ValueError(f"device: expected 'cpu' here, where torch sees no GPU, got {device!r}")
 
 
 def _check_data(configs):

@@ -52,7 +52,9 @@ def ours(config, dataset, options):
     def batches():
         while True:
             order = torch.randperm(n, generator=run.order).to(run.device)
-            yield from run.dataset.train_batches(order, run._places(n, BATCH), run.augmentation)
+            yield from run.dataset.train_batches(
+                order, [slice(i, i + BATCH) for i in range(0, n, BATCH)], run.augmentation
+            )
 
     ready = batches()
     return lambda: run.step(*next(ready))
@@ -139,7 +141,7 @@ def _data(name):
     import torch
 
     from alfs_utils import data, facts
-    from alfs_utils.data import files
+    from alfs_utils.data.files import CIFAR_RECIPES
 
     try:
         return data.load(name), True
@@ -148,7 +150,7 @@ def _data(name):
         shape, n = ((1, 28, 28), 60_000) if base == "mnist" else ((3, 32, 32), 50_000)
         k = len(facts.CLASS_COUNTS[base])
         digits = data.load("digits")
-        recipe = files._CIFAR.get(base, {"num_classes": k, "mean": (0.1307,), "std": (0.3081,)})
+        recipe = CIFAR_RECIPES.get(base, {"num_classes": k, "mean": (0.1307,), "std": (0.3081,)})
         images = torch.randint(256, (n, *shape), dtype=torch.uint8)
         plain = {"crop_padding": 0, "flip": False, "rotation": 0.0} | recipe
         return replace(

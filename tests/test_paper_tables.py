@@ -172,12 +172,27 @@ def test_cells_as_a_frame():
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        (("digits", "CE", "clean", 0), "dataset: expected one of mnist, .* for the tables, got 'digits'"),
-        (("cifar100", "AUL", "clean", 0), "method: expected one of CE, FL, .* for cifar100, got 'AUL'"),
-        (("mnist", "CE", "sym", 0.2), "noise: expected .* clean, symmetric, asymm.* for mnist, CE, got"),
+        (
+            ("digits", "CE", "clean", 0),
+            "dataset: expected one of mnist, .* for the tables, got 'digits'",
+        ),
+        (
+            ("cifar100", "AUL", "clean", 0),
+            "method: expected one of CE, FL, .* for cifar100, got 'AUL'",
+        ),
+        (
+            ("mnist", "CE", "sym", 0.2),
+            "noise: expected .* clean, symmetric, asymm.* for mnist, CE, got",
+        ),
         (("mnist", "CE", "symmetric", 0), "0.2, 0.4, 0.6, 0.8 for mnist, CE, symmetric, got 0$"),
-        (("mnist", "CE", "asymmetric", 0.8), "eta: expected one of 0.1, 0.2, 0.3, 0.4 for .*, got 0.8$"),
-        (("webvision", "FL", "real-world", None), "method: expected .* NCE.AGCE, AGCE for webvision, got"),
+        (
+            ("mnist", "CE", "asymmetric", 0.8),
+            "eta: expected one of 0.1, 0.2, 0.3, 0.4 for .*, got 0.8$",
+        ),
+        (
+            ("webvision", "FL", "real-world", None),
+            "method: expected .* NCE.AGCE, AGCE for webvision, got",
+        ),
     ],
 )
 def test_a_cell_that_does_not_exist(key, message):

@@ -536,10 +536,10 @@ def test_a_run_that_kills_its_workers_is_given_up_and_a_broken_worker_is_replace
     driver.write_text(DEADLY.format(root=str(ROOT), pids=str(pids), deadly=deadly))
     done = subprocess.run([sys.executable, driver, tmp_path], capture_output=True, text=True)
     assert done.stdout == "{'done': 2, 'failed': 2}\n", done.stderr
-    assert "its worker process died 3 times (killed, or out of memory?)" in done.stderr
+    assert "its worker process died 2 times (killed, or out of memory?)" in done.stderr
     first, failed, *rest = pids.read_text().split()
     assert first == failed and first not in rest, "after a failure the process is another"
-    assert len(set(rest)) == 4, "three died, and one did the last run"
+    assert len(set(rest)) == 3, "two died, and one did the last run"
 
 
 DEADLY = """
@@ -558,7 +558,7 @@ def train(config, *arguments, **options):
         os._exit(1)
     return genuine(config, *arguments, **options)
 
-training.train = train
+training.train, sweep.TRIES = train, 2
 if __name__ == "__main__":
     tiny = training.RunConfig("CELoss()", epochs=1, batch_size=512)
     runs = [tiny, replace(tiny, model="resnet34"), replace(tiny, init_seed=1)]

@@ -833,6 +833,36 @@ def test_weights_that_cannot_be_written_are_refused_before_the_work(tmp_path, mo
         train(SHORT, weights=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: train("CELoss()"), r"config: expected a RunConfig, got 'CELoss\(\)'"),
+        (lambda: train(SHORT, "zz"), "device: expected 'cpu' or 'cuda', got 'zz'"),
+        (lambda: train(SHORT, "meta"), "device: expected 'cpu' or 'cuda', got 'meta'"),
+        (lambda: training.seconds_per_epoch(SHORT, steps=0), "steps: expected an int of at least"),
+        (lambda: models.build("digits_cnn", 0, 0), "num_classes: expected an int of at least 1, "),
+        (lambda: models.build("digits_cnn", 10, -1), "seed: expected an int of at least 0, got -1"),
+        (lambda: replace(SHORT, init_seed=2**64), "init_seed: expected an int below 2.*32, got 1"),
+        (lambda: replace(SHORT, loss=[]), "loss: expected one of alfs_utils.losses .* got \\[\\]"),
+    ],
+)
+def test_wrong_arguments_are_named(wrong, message):
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        wrong()
+
+
+def test_a_record_names_the_code_that_its_run_started_with(monkeypatch):
+    """Whatever is committed in the hour that it takes."""
+    monkeypatch.setattr(environment, "revision", lambda: "before")
+
+    def commit():
+        monkeypatch.setattr(environment, "revision", lambda: "after")
+        return False
+
+    history = train(replace(SHORT, epochs=1), should_stop=commit)
+    assert records.make(history)["code"] == "before"
+
+
 # --- the configuration ----------------------------------------------------------------------
 
 WRONG = {

@@ -9,7 +9,7 @@ working directory. Only `load(..., download=True)` downloads them.
 """
 
 from alfs_utils._arguments import option
-from alfs_utils.data import webvision
+from alfs_utils.data import webvision, words
 from alfs_utils.data.dataset import DataSet, augment, draw_augmentation
 from alfs_utils.data.files import base_name, cifar, digits, find, folder, mnist
 
@@ -32,7 +32,7 @@ def load(name: str, download: bool = False) -> DataSet:
     Parameters
     ----------
     name : {"digits", "mnist", "cifar10", "cifar100", "cifar10-npz", "cifar100-npz",
-        "webvision-mini"}
+        "webvision-mini", "words", "words-4"}
         "digits" is embedded in scikit-learn and needs no download: 1,797 grey 8 x 8 images of the
         ten digits (Alpaydin & Kaynak 1998). Every fifth image is a test image (360, taken in the
         file's order), the other 1,437 train.
@@ -48,6 +48,8 @@ def load(name: str, download: bool = False) -> DataSet:
 
         "webvision-mini" stays in files, which are decoded as they are needed:
         `alfs_utils.data.webvision`. It is not downloaded.
+
+        "words" and "words-4" come along, in two and in four classes: `alfs_utils.data.words`.
     download : bool, default False
         Whether missing official files may be fetched by torchvision.
 
@@ -84,5 +86,6 @@ _LOADERS = {
     "cifar10-npz": cifar,
     "cifar100-npz": cifar,
     "webvision-mini": _webvision,
+    **dict.fromkeys(words.CUTS, words.load),
 }
 NAMES = tuple(_LOADERS)

@@ -93,6 +93,19 @@ def process() -> tuple[int, int]:
     return 0, 1
 
 
+def device_of(device: str | torch.device, here: bool = True) -> torch.device:
+    """Return the device of a name; raise ValueError if no run, or no run `here`, can be on it."""
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        found = None
+    if found is None or found.type not in ("cpu", "cuda"):
+        raise ValueError(f"device: expected 'cpu' or 'cuda', got {device!r:.60}")
+    if found.type == "cuda" and here and not torch.cuda.is_available():
+        raise ValueError(f"device: expected 'cpu' here, where torch sees no GPU, got {device!r}")
+    return found
+
+
 def agreed(value: Any) -> Any:
     """Return the value of the first process, in all processes."""
     values = [value]

@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from alfs_utils import noise
-from alfs_utils.data import DataSet, base_name, human
+from alfs_utils._arguments import option
+from alfs_utils.data import DataSet, base_name, human, words
 
 if TYPE_CHECKING:
     from alfs_utils.training.config import RunConfig
@@ -91,6 +93,18 @@ class _Human(_Fixed):
         return noise.NoisyLabels(given.labels[:n], labels, given.T, seed, "human", self.name)
 
 
+class _Words(_Human):
+    """What people said of words."""
+
+    def check(self, config):
+        option("dataset", config.dataset, words.NOISE[self.name])
+        _Fixed.check(self, config)
+
+    def draw(self, config, labels, _):
+        given, n = words.given(self.name, config.dataset, config.noise_seed), len(labels)
+        return replace(given, labels=given.labels[:n], clean=given.clean[:n])
+
+
 class _AsTheyCome(_Fixed):
     """The labels of a data set that has no others."""
 
@@ -108,6 +122,7 @@ class _AsTheyCome(_Fixed):
 KINDS = {
     **{kind: _Drawn(kind) for kind in noise.KINDS},
     **{name: _Human(name) for name in human.NAMES},
+    **{kind: _Words(kind) for kind in words.NOISE},
     "none": _AsTheyCome(),
 }
 

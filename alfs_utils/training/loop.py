@@ -30,6 +30,7 @@ from torch import distributed, nn
 from tqdm import tqdm
 
 from alfs_utils import data, losses, models
+from alfs_utils._arguments import integer
 from alfs_utils.training import _allocator, fused, per_class
 from alfs_utils.training.checkpoint import (
     check_writable,
@@ -43,6 +44,7 @@ from alfs_utils.training.environment import (
     Environment,
     agreed,
     deterministic_algorithms,
+    device_of,
     process,
 )
 from alfs_utils.training.history import History, Progress
@@ -110,13 +112,15 @@ def train(
     Raises
     ------
     ValueError, OSError
-        Before training starts: from `data.load`, or if `weights` cannot be written.
+        Before training starts: from `data.load`, if `weights` cannot be written, or if an argument
+        is wrong.
     Stopped
         If `should_stop` returned True.
     """
+    _check_config(config)
     if weights is not None and process()[0] == 0:
         check_writable("weights", weights)
-    run = Run(config, torch.device(device), deterministic, compiled)
+    run = Run(config, device_of(device), deterministic, compiled)
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None:
         run.resume(path)
@@ -365,7 +369,9 @@ class Run:
 
 def seconds_per_epoch(config: RunConfig, device: str | torch.device = "cpu", steps: int = 30):
     """Time some training steps and a part of the test, and scale both to an epoch (a float)."""
-    run = Run(config, torch.device(device))
+    _check_config(config)
+    steps = integer("steps", steps, 1)
+    run = Run(config, device_of(device))
     n, n_test = len(run.given), len(run.dataset.test_labels)
     order = torch.arange(n, device=run.device)
     warm_up = 3  # the first steps allocate and choose algorithms
@@ -412,8 +418,13 @@ def predict(
 ) -> torch.Tensor:
     """Predict the class of each uint8 image, (N,) int64; leave the network in evaluation mode."""
     network.eval()
-    batches = images.split(batch_size)
+    batches = images.split(integer("batch_size", batch_size, 1))
     return torch.cat([network(dataset.normalise(batch)).argmax(1) for batch in batches])
+
+
+def _check_config(config):
+    if not isinstance(config, RunConfig):
+        raise TypeError(f"config: expected a RunConfig, got {config!r:.60}")
 
 
 def _check_last_batch(batch_size, n, network, processes):
