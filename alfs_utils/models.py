@@ -29,7 +29,7 @@ def build(name: str, num_classes: int, seed: int) -> nn.Module:
         "cifar_cnn_small": ours, for reduced runs on a CPU: the layers of "mnist_cnn" for colour
         32 x 32 images, a twentieth of the work of "cifar_cnn".
 
-        The others are the paper's (its code's, at that); convolutions are 3 x 3, each followed by
+        The others are the networks of the paper's code; convolutions are 3 x 3, each followed by
         batch normalisation and ReLU:
 
         - "mnist_cnn", the "4-layer CNN" for grey 28 x 28 images: convolutions to 32 and to 64
@@ -70,7 +70,7 @@ def build(name: str, num_classes: int, seed: int) -> nn.Module:
 
 
 def features(network: nn.Sequential, images: torch.Tensor) -> torch.Tensor:
-    """What the last linear layer sees: (N, 128) for "mnist_cnn", after the ReLU (Figure 5)."""
+    """Compute the input of the last linear layer: (N, 128) for "mnist_cnn" (Figure 5)."""
     return network[:-1](images)
 
 

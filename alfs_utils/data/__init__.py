@@ -4,8 +4,8 @@ A whole data set is two tensors of images and two of labels, so that a batch is 
 file: no loader processes, and the same code on a CPU and on a GPU. Images stay uint8 until they
 reach the network (`DataSet.normalise`), which is four times smaller and exact.
 
-Files are looked for in one folder: the environment variable ALFS_DATA_DIR, or `data/` in the
-working directory. Nothing is downloaded unless asked for.
+All files are in one folder: that of the environment variable ALFS_DATA_DIR, or `data/` in the
+working directory. Only `load(..., download=True)` downloads them.
 """
 
 from alfs_utils._arguments import option
@@ -43,7 +43,7 @@ def load(name: str, download: bool = False) -> DataSet:
 
         A name in "-npz" reads `cifar10.npz` or `cifar100.npz` instead, for those who have CIFAR as
         arrays: uint8 `train_x`, `test_x` of shape (N, 32, 32, 3), `train_y`, `test_y` of shape
-        (N,), in torchvision's order. Shapes and class counts are verified, pixels cannot be; the
+        (N,), in torchvision's order. Shapes and class counts are verified; pixels cannot be, so the
         name keeps runs on them apart.
 
         "webvision-mini" stays in files, which are decoded as they are needed:
@@ -70,7 +70,7 @@ def load(name: str, download: bool = False) -> DataSet:
 
 
 def sources(name: str) -> tuple[str, ...]:
-    """The names under which a data set may have been trained on, the official files first."""
+    """Return the names under which a data set may have been trained on, official files first."""
     return tuple(source for source in NAMES if base_name(source) == base_name(name))
 
 

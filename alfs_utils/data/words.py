@@ -2,7 +2,7 @@
 
 5,460 words of the VADER lexicon with their ten raters' scores in -4..4 (Hutto & Gilbert, ICWSM
 2014; MIT) and their 50-dimensional GloVe vectors (Pennington et al., EMNLP 2014; PDDL): `words.npz`
-(licences in `words.txt`). Only words of mean != 0, standard deviation <= 2.5.
+(licences in `words.txt`). Words of mean 0 or a standard deviation above 2.5 are left out.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ TESTS = 1092  # every fifth word
 
 
 def load(name: str, download: bool = False) -> DataSet:
-    """Vectors as float16 "images" (N, 50, 1, 1); every fifth word tests, the others train."""
+    """Load vectors as float16 "images" (N, 50, 1, 1); every fifth word tests, the others train."""
     ratings, vectors = _arrays()
     labels = torch.from_numpy(_classes(ratings.mean(1), name))
     images = torch.from_numpy(vectors)[..., None, None]
@@ -30,7 +30,7 @@ def load(name: str, download: bool = False) -> DataSet:
 
 
 def given(kind: str, name: str, seed: int) -> NoisyLabels:
-    """What people said of the training words, for a kind and a data set of `NOISE`."""
+    """Return what people said of the training words, for a kind and a data set of `NOISE`."""
     option("name", name, NOISE[option("kind", kind, NOISE)])
     ratings = _arrays()[0][TESTS:].astype(int)
     truth, rng = ratings.mean(1), np.random.default_rng(seed)
@@ -51,7 +51,7 @@ def _classes(scores, name):
 
 
 def _arrays():
-    """Ratings and vectors, every fifth word (in the lexicon's order) first."""
+    """Read ratings and vectors; every fifth word (in the lexicon's order) comes first."""
     with np.load(Path(__file__).with_name("words.npz")) as file:
         ratings, vectors = file["ratings"], file["vectors"]
     order = np.argsort(np.arange(len(ratings)) % 5, kind="stable")

@@ -58,8 +58,8 @@ class RunConfig:
     Raises
     ------
     TypeError, ValueError
-        If a value is of another type or out of range; the message names it. What the data decide
-        (`train_size`, images that `model` does not fit) shows when training starts.
+        If a value is of another type or out of range; the message names it. Errors that depend on
+        the data (`train_size`, images that `model` does not fit) show when training starts.
     """
 
     loss: str | nn.Module
@@ -105,17 +105,17 @@ class RunConfig:
         KINDS[self.noise].check(self)
 
     def __str__(self) -> str:
-        """The run in a few words; the repr has all of it."""
+        """Describe the run in a few words; the repr has all of it."""
         noise = f"{self.noise} {self.eta:g}"
         return f"{self.dataset} {noise} {self.loss} seed {self.init_seed}"
 
     def seeded(self, seed: int) -> "RunConfig":
-        """The same run with all four seeds set to `seed`."""
+        """Return the same run with all four seeds set to `seed`."""
         return replace(self, **dict.fromkeys(SEEDS, seed))
 
 
 def _checked_loss(loss):
-    """The repr of a loss that a run can train with."""
+    """Return the repr of a loss that a run can train with."""
     try:
         found, reduction = _parsed_loss(str(loss))
     except (TypeError, ValueError) as error:
