@@ -16,5 +16,5 @@ def require(available: bool, what: str) -> None:
 
 
 def outcome(check):
-    """What an `alfs_utils.paper.checks.Check` found, less its words."""
-    return check.printed, check.repaired, check.control
+    """What a `Check` found: as printed, repaired (or else with its assumption), control."""
+    return check.printed, check.assumed if check.repaired is None else check.repaired, check.control

@@ -14,13 +14,28 @@ CHECKS = {
     checks.theorem_7: (False, True, True),
     checks.theorem_7_readings: (True, None, True),
     checks.convex_set_of_losses: (True, None, True),
-    checks.gradient_identity: (True, None, True),
+    checks.gradient_identity: (False, True, True),
+    checks.pareto: (True, None, True),
 }
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_outcome(check):
     assert outcome(check()) == CHECKS[check]
+
+
+@pytest.mark.parametrize(
+    "interval",
+    [
+        lambda eta, r: (1 - eta - eta * r, 1 - eta - eta / r),
+        lambda eta, r: (1 - eta - 1.01 * eta / r, 1 - eta - 1.01 * eta * r),
+        lambda eta, r: (1 - eta - 0.9 * eta / r, 1 - eta - 0.9 * eta * r),
+        lambda eta, r: (0.01, 1 - eta - eta * r),
+    ],
+    ids=["upside down", "eta 1 % more", "eta 10 % less", "a constant"],
+)
+def test_a_wrong_interval_changes_the_outcome(interval):
+    assert not checks.pareto(interval, classes=1).printed
 
 
 def slopes(loss, u):
@@ -67,6 +82,7 @@ def test_the_example_by_the_library():
     by_library = checks.noisy_risk(loss, 0.2, u).mean(axis=1)
     np.testing.assert_allclose(by_library, np.array(noisy, float), rtol=1e-14)
     assert 4 * asymmetry_ratio(loss) == 2  # the hypothesis of Theorem 7
+    assert not checks._is_dominated(loss, u, np.full(2, 0.2))  # Pareto-optimal, and yet no weights
 
 
 def test_the_linear_programs_know_three_small_cases():
