@@ -110,7 +110,7 @@ def assumption_2_cannot_be_dropped(loss=agce_example, risks=binary_risks) -> Che
     Two equiprobable samples, symmetric noise 2/5, two hypotheses with u_y = (3/5, 3/5), right on
     both samples, and (0, 4/5), right on one: the first has the lower clean risk, the second the
     lower noisy risk. With Assumption 2 the perfect function is in the class, and has the least of
-    both. The control: MAE orders the two alike on both (symmetric losses need no Assumption 2 here).
+    both. The control: MAE orders the two alike on both; symmetric losses need no Assumption 2.
     """
     eta = Fraction(2, 5)
     right, wrong, perfect = (

@@ -309,7 +309,7 @@ def _transfer_is_lower(rng, loss, ratio):
     return bool(w @ (loss.of_probability(v) - loss.of_probability(u)) < 0)
 
 
-def convex_set_of_losses(weight=explicit_weight, losses=CONVEX, cases=15) -> Check:
+def convex_set_of_losses(weight=explicit_weight, losses=CONVEX, cases=8) -> Check:
     """If the clean losses of a class form a convex set, the explicit weight at f* works again.
 
     Convex losses and random segments in the space of the clean losses of three samples: the noisy
