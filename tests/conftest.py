@@ -16,5 +16,6 @@ def require(available: bool, what: str) -> None:
 
 
 def outcome(check):
-    """What a `Check` found: as printed, repaired (or else with its assumption), control."""
-    return check.printed, check.assumed if check.repaired is None else check.repaired, check.control
+    """Whether it holds as printed and says something; repaired or with its assumption; control."""
+    says = check.printed and not check.empty
+    return says, check.assumed if check.repaired is None else check.repaired, check.control

@@ -15,7 +15,9 @@ from alfs_utils.paper.checks.asymmetric import every_subset, sum_is_large_enough
     [
         (checks.complete_asymmetry_criterion, (True, None, True)),
         (checks.one_inequality, (True, None, True)),
-        (checks.convex_and_complete, (False, True, True)),
+        (checks.convex_and_complete, (True, True, True)),
+        (checks.convex_in_logits, (False, None, True)),
+        (checks.symmetric_and_convex, (False, True, True)),
         (checks.strict_asymmetry, (False, True, True)),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -52,6 +54,11 @@ MUTANTS = [
         checks.convex_and_complete,
         {"inequality": lambda l, u, k: sum_is_large_enough(l, u, k - 1)},
     ),
+    # always; never; the bend upside down; no bend
+    (checks.symmetric_and_convex, {"symmetric": lambda l: True}),
+    (checks.symmetric_and_convex, {"symmetric": lambda l: False}),
+    (checks.convex_in_logits, {"bend": lambda loss, z: -checks.logit_bend(loss, z)}),
+    (checks.convex_in_logits, {"bend": lambda loss, z: 1.0}),
     # a difference for the sum; one class only; 0.5 % more of one class
     (
         checks.strict_asymmetry,

@@ -17,7 +17,7 @@ EXPECTED = {  # (as printed, repaired, negative control failed)
     "equation_8": (True, None, True),
     "k_class_ratio": (True, None, True),
     "landscape": (True, None, True),
-    "remark_clean_level": (True, None, True),
+    "remark_clean_level": (False, True, True),
     "remark_complete": (True, True, True),
     "theorem_6": (False, True, True),
     "theorem_8": (True, None, True),

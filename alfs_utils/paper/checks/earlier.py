@@ -212,7 +212,7 @@ def nce_alone(cells: Iterable = CELLS) -> Check:
     clean = [c for c in cells if c.table == 1 and c.eta == 0 and c.mean is not None]
     lowest, sums_lowest, shown = 0, 0, {}
     for name in ("mnist", "cifar10", "cifar100"):
-        means = {c.method: c.mean for c in clean if c.dataset == name and c.mean == c.mean}
+        means = {c.method: c.mean for c in clean if c.dataset == name and c.mean is not None}
         lowest += min(means, key=means.get) == "NCE"
         other = "NCE+RCE" if name == "mnist" else "NCE+AUL"
         sums_lowest += min(means, key=means.get) == other
@@ -236,7 +236,7 @@ def noisy_labels_degrade(cells: Iterable = CELLS, method="CE") -> Check:
             found = sorted(
                 (c.eta, c.mean)
                 for c in cells
-                if (c.dataset, c.table, c.method) == (dataset, table, method) and c.mean == c.mean
+                if (c.dataset, c.table, c.method) == (dataset, table, method) and c.mean is not None
             )
             falls.append(len(found) > 3 and all(x > y for (_, x), (_, y) in pairwise(found)))
     agce = {c.eta: c.mean for c in cells if (c.dataset, c.table, c.method) == ("mnist", 1, "AGCE")}
