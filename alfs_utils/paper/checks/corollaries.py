@@ -121,7 +121,7 @@ def rises_off_vertex(loss, w, m, seed):
     ends[range(k - 1), others] = 1
     ends[k - 1, others] = 1 / (k - 1)
     ends[k:, others] = rng.dirichlet(np.ones(k - 1), 2)
-    steps = [10.0**-e for e in (0, 0.3, 1, 3, 6, 9)]
+    steps = [10.0**-e for e in (0, 0.3, 2, 9)]
     return not any(
         improves(loss, w, m, (1 - d) * np.eye(k)[m] + d * end) for d in steps for end in ends
     )

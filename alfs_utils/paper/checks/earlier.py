@@ -1,7 +1,6 @@
 """What the paper says of earlier losses, and what its tables say of label noise (chapter 5)."""
 
 from collections.abc import Iterable
-from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -57,9 +56,11 @@ def only_convex(flip=reflected, slopes=(1, 2, 3)) -> Check:
     for g, l in staircases(slopes=slopes):
         convex = all(x >= y for x, y in pairwise(g))
         name = list(counts)[0 if len(set(g)) == 1 else 1 if convex else 2]
-        flipped, rise = flip(l), Fraction(int(flip(l)[0] - flip(l)[-1]), int(l[0] - l[-1]))
-        strong = all(
-            rise * int(x - l[-1]) == int(y - flipped[-1]) for x, y in zip(l, flipped, strict=True)
+        flipped = flip(l)
+        strong = bool(  # flipped is an affine function of l, in integers
+            (
+                (flipped - flipped[-1]) * (l[0] - l[-1]) == (l - l[-1]) * (flipped[0] - flipped[-1])
+            ).all()
         )
         counts[name] += 1
         robust[name] += strong

@@ -316,7 +316,7 @@ def noisy_labels(T, p):
     return T.T @ p
 
 
-def data_distribution(noisy=noisy_labels, rounds=40) -> Check:
+def data_distribution(noisy=noisy_labels, rounds=20) -> Check:
     """The conclusion does not depend on the data distribution; it asks for labels without overlap.
 
     As printed: p(y|x) = (3/5, 2/5), 40 % of class 1 are given label 2. With the assumption: the
@@ -483,7 +483,7 @@ def rates_not_needed(tune=loss_with_ratio, level=1.5) -> Check:
     """
     rng = np.random.default_rng(0)
     missed, cases, below = 0, 0, []
-    for number in range(60):
+    for number in range(24):
         k = (2, 3, 10)[number % 3]
         for family in ("AEL", "AGCE", "AUL"):
             loss = tune(family, 1 / level)

@@ -1,8 +1,8 @@
 """Checks of Theorem 7 and the Conclusion's "for any hypothesis class" (chapter 8).
 
 Two classes, deterministic labels: a hypothesis f is given by u = f(x)_y, one number in [0, 1] per
-sample x. The clean loss of x is l(u), its noisy risk rho(u) = (1 - eta) l(u) + eta l(1 - u), and
-g = -l'. The weight in question is d rho / d l = (1 - eta) - eta g(1 - u) / g(u).
+sample x. The clean loss of x is l(u), its noisy risk F(u) = (1 - eta) l(u) + eta l(1 - u), and
+g = -l'. The weight in question is dF/dl = (1 - eta) - eta g(1 - u) / g(u).
 """
 
 import copy
@@ -129,7 +129,7 @@ def theorem_7(weight=explicit_weight, predictions=EXAMPLE, classes=20) -> Check:
 
     As printed: the exact example, and random finite classes with convex losses. Repaired: concave
     losses, with the explicit weight at f*. It is positive, it is a tangent,
-    rho(u) - rho(u*) <= w (l(u) - l(u*)) for all u and u*, and with it no hypothesis of a random
+    F(u) - F(u*) <= w (l(u) - l(u*)) for all u and u*, and with it no hypothesis of a random
     class is better than f*. The control: a concave loss whose noise is too much for the
     printed ratio, though not for the paper's value 1.
     """
@@ -234,7 +234,7 @@ def pairwise_interval(eta, ratio):
 def pareto(interval=pairwise_interval, losses=(*CONCAVE, *CONVEX), classes=15) -> Check:
     """The Pareto form: no hypothesis has clean losses <= those of f* everywhere, and once less.
 
-    For every loss with (1 - eta)/eta r > 1. A pair's weight, [rho(u) - rho(v)] / [l(u) - l(v)],
+    For every loss with (1 - eta)/eta r > 1. A pair's weight, [F(u) - F(v)] / [l(u) - l(v)],
     must lie in the interval and come within 1 % of its lower end, which is positive. Random
     classes: f* must never be dominated, for two classes, and for k = 2 to 5 never by a hypothesis
     that has less on every wrong class. The controls: CE, some of whose weights are negative, and
@@ -272,7 +272,7 @@ def pareto(interval=pairwise_interval, losses=(*CONCAVE, *CONVEX), classes=15) -
 
 
 def _pairwise_weights(rng, loss, eta):
-    """[rho(u) - rho(v)] / [l(u) - l(v)] for pairs at random and pairs close to 0 and to 1."""
+    """[F(u) - F(v)] / [l(u) - l(v)] for pairs at random and pairs close to 0 and to 1."""
     u, v = rng.uniform(0.001, 1, (2, 2000))
     ends = np.array([[0.001, 0.002], [0.998, 0.999], [0.001, 0.999]]).T
     u, v = np.append(u, ends[0]), np.append(v, ends[1])
