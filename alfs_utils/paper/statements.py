@@ -229,7 +229,7 @@ STATEMENTS = (
     Statement(
         "After Theorem 6",
         "a real-world clean level is usually higher",
-        note="open in general, as the paper names no data; not so for 2 of 6 sets of human labels",
+        note="open: the paper names no data; so it is for four of six sets of human labels",
         notebook="15-real-world-noise",
     ),
     Statement(
@@ -313,7 +313,7 @@ STATEMENTS = (
     Statement(
         "Figure 3",
         "which curves remain robust, which overfit",
-        note="open: runs are missing; seven readings",
+        note="open: runs are missing",
         notebook="10-robustness",
     ),
     Statement(
@@ -325,13 +325,13 @@ STATEMENTS = (
     Statement(
         "Table 1",
         "symmetric noise, and the ranking sentences",
-        note="open where runs are missing; eight readings",
+        note="open where runs are missing",
         notebook="12-cifar10",
     ),
     Statement(
         "Table 2",
         "asymmetric noise, and the ranking sentences",
-        note="open where runs are missing; eight readings",
+        note="open where runs are missing",
         notebook="12-cifar10",
     ),
     Statement(
@@ -343,7 +343,7 @@ STATEMENTS = (
     Statement(
         "Figure 5",
         "GCE's embeddings mix, AGCE's separate",
-        note="open where runs are missing; three readings",
+        note="open where runs are missing",
         notebook="14-features",
     ),
     Statement(

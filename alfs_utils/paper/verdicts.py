@@ -12,7 +12,8 @@ __all__ = ["DISAGREEMENTS", "KINDS", "VERDICTS", "Disagreement", "Verdict"]
 
 # The words, and what a check must find for them: `checks.Check.word`.
 KINDS = {
-    "true": "every case that was tried holds as printed, and the chapter has the proof",
+    "true": "every case that was tried holds as printed; the chapter has the proof, or it is read "
+    "off the paper's own tables",
     "true with a hidden assumption": "the words alone fail, with a counterexample; they hold with "
     "one assumption more, which the paper makes elsewhere or leaves unsaid and the finding names",
     "repaired": "fails as printed, with a counterexample; with the change that the finding names "
@@ -433,7 +434,7 @@ VERDICTS = (
         "Sections 3.3 and 4.2",
         "NCE + ALF by Theorems 3 and 5 (our reading of “can be applied to APL”)",
         "repaired",
-        "only in the limit of unbounded logits; at logit range R the distance is of order 1/R",
+        "only in the limit of unbounded logits; at logit range B the distance is of order 1/B",
         "05-symmetric-and-sums",
         "symmetric.nce_plus_alf",
     ),
