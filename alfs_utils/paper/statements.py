@@ -45,6 +45,17 @@ class Statement:
 
 STATEMENTS = (
     Statement(
+        "Abstract",
+        "asymmetric losses are robust to various types of noise",
+        ("tolerance.theorem_4", "tolerance.any_noise_model"),
+    ),
+    Statement(
+        "Abstract, Conclusion",
+        "they can outperform state-of-the-art methods",
+        note="open where runs are missing: the ranking sentences of Section 4.2",
+        notebook="17-verdict",
+    ),
+    Statement(
         "Introduction",
         "symmetric losses are robust to symmetric noise",
         ("symmetric.ghosh_symmetric_noise",),
@@ -186,6 +197,11 @@ STATEMENTS = (
         ("excess_risk.minimal_risk_minimal_error",),
     ),
     Statement("Theorem 3", "symmetric losses are completely asymmetric", ("symmetric.theorem_3",)),
+    Statement(
+        "After Theorem 3",
+        "R(f*) = 0 is an important condition; deep networks have the fitting ability",
+        ("symmetric.ghosh_quotation", "tolerance.assumption_2"),
+    ),
     Statement(
         "Assumption 2",
         "a hypothesis minimises the loss everywhere; universal classes contain it",
