@@ -18,8 +18,8 @@ def require(available: bool, what: str) -> None:
 
 
 def outcome(check):
-    """What an `alfs_utils.paper.checks.Check` found, less its words."""
-    return check.printed, check.repaired, check.control
+    """A `Check`'s word, whether its repair or assumption holds, and its control."""
+    return check.word, False not in (check.repaired, check.assumed), check.control
 
 
 @pytest.fixture(scope="session")

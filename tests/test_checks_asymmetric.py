@@ -37,6 +37,11 @@ MUTANTS = [
         checks.convex_and_complete,
         {"inequality": lambda l, u, k: sum_is_large_enough(l, u, k - 1)},
     ),
+    # always; never; the bend upside down; no bend
+    (checks.symmetric_and_convex, {"symmetric": lambda l: True}),
+    (checks.symmetric_and_convex, {"symmetric": lambda l: False}),
+    (checks.convex_in_logits, {"bend": lambda loss, z: -checks.logit_bend(loss, z)}),
+    (checks.convex_in_logits, {"bend": lambda loss, z: 1.0}),
     # a difference for the sum; one class only; 0.5 % more of one class
     (
         checks.strict_asymmetry,

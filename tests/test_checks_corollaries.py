@@ -4,11 +4,12 @@ import math
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from conftest import outcome
 from test_checks import CHECKS, expected
 
-from alfs_utils.asymmetry import asymmetry_ratio
+from alfs_utils.asymmetry import asymmetry_ratio, weighted_risk_minimiser
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss
 from alfs_utils.paper.checks import corollaries
 
@@ -44,6 +45,9 @@ MUTANTS = [
     ("figure_2_gap", {"u_m": lambda f, a, rho, p=None: below(f, 0.995 * a, rho, p)}),
     ("figure_2_gap", {"u_m": lambda f, a, rho, p=None: below(f, a, 1 / rho, p)}),
     ("figure_2_gap", {"u_m": lambda f, a, rho, p=None: below(f, a, rho, p) / 1.005}),
+    ("figure_2_growth", {"minimiser": lambda loss, w: 1 - weighted_risk_minimiser(loss, w).u}),
+    ("figure_2_growth", {"minimiser": lambda loss, w: w / w.sum()}),
+    ("figure_2_growth", {"minimiser": lambda loss, w: np.eye(len(w))[w.argmax()]}),
     ("numeric_remarks", {"c": Fraction(7, 2)}),
     ("numeric_remarks", {"claims": (A[0] * Fraction(201, 200), *A[1:])}),
     ("numeric_remarks", {"claims": (A[0], A[1] * Fraction(199, 200), A[2])}),
@@ -101,3 +105,17 @@ def test_the_formulas_are_those_of_the_library():
             assert loss.of_probability(float(u)) == pytest.approx(
                 float(value), rel=1e-14, abs=1e-15
             )
+
+
+def test_a_loss_with_the_same_end_slopes_that_is_not_convex_is_found():
+    """The certified minimiser tests the slopes at the ends; F off e_m is held against F(e_m)."""
+
+    def dented(u, a):  # AEL less a dent in the middle, slopes at 0 and 1 as before
+        return corollaries.ael(u, a) - Decimal("0.5") * (u * (1 - u)) ** 2
+
+    assert not corollaries.corollary(
+        AELLoss, dented, corollaries.ael_threshold, [(2.5,)], []
+    ).printed
+    assert corollaries.corollary(
+        AELLoss, corollaries.ael, corollaries.ael_threshold, [(2.5,)], []
+    ).printed

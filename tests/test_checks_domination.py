@@ -38,3 +38,36 @@ def test_cifar100_flips_sees_wrong_superclasses():
     blocks = np.arange(100) // 5
     found = domination.cifar100_flips(superclass=blocks)
     assert found.printed and not found.repaired
+
+
+def rate_only(T, eta, every_class=True):
+    return bool(np.allclose(1 - np.diag(T), eta)) or not every_class
+
+
+def touched_only(T, eta, every_class=True):
+    return domination.is_asymmetric_noise(T, eta, every_class=False)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"asymmetric": rate_only},
+        {"asymmetric": touched_only, "symmetric": lambda T, eta, per_label=True: True},
+        {"asymmetric": lambda T, eta, every_class=True: False},
+        {"symmetric": lambda T, eta, per_label=True: domination.is_symmetric_noise(T, eta)},
+    ],
+    ids=["the rate alone", "touched classes throughout", "never", "per label throughout"],
+)
+def test_noise_definitions_sees_other_definitions(wrong):
+    found = domination.noise_definitions(**wrong)
+    assert (found.printed, found.repaired, found.control) != (False, True, True)
+
+
+def test_average_rate_needs_half_of_every_class():
+    """With its assumption it holds because each class keeps more than half of its labels."""
+
+    def ahead_of_all(clean, given):
+        return np.diag(noise.transition_matrix(clean, given, 10)) > 0.65
+
+    assert domination.average_rate().assumed
+    assert not domination.average_rate(dominant=ahead_of_all).assumed

@@ -27,6 +27,10 @@ def kappa_over(ms, weight=lambda m: m - 1):
 
 
 MUTANTS = [
+    # a tie counts as right; nothing does; the wrong side
+    (checks.minimal_risk_minimal_error, {"right": lambda l, u: 2 * u >= len(l) - 1}),
+    (checks.minimal_risk_minimal_error, {"right": lambda l, u: u > len(l) - 1}),
+    (checks.minimal_risk_minimal_error, {"right": lambda l, u: 2 * u < len(l) - 1}),
     # the constants moved by 0.5 %
     (checks.theorem_2, {"printed": lambda l: Fraction(1005, 1000) * checks.printed_factor(l)}),
     (checks.theorem_2, {"printed": lambda l: Fraction(995, 1000) * checks.printed_factor(l)}),

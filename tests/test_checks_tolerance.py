@@ -44,11 +44,40 @@ MUTANTS = {
         {"modulus": lambda y, n, r: t.excess_modulus(y, n, r / 1.005)},
     ),
     "limit: noise dropped": (t.theorem_4_limit, {"modulus": lambda y, n, r: y}),
+    "accuracy: a factor of 2 less": (
+        t.clean_accuracy,
+        {"factor": lambda l, d: t.accuracy_factor(l, d) / 2, "classes": (2, 3)},
+    ),
+    "accuracy: 0.5 % less": (
+        t.clean_accuracy,
+        {"factor": lambda l, d: t.accuracy_factor(l, d) / 1.005, "classes": (2, 10)},
+    ),
+    "accuracy: 0.5 % more": (
+        t.clean_accuracy,
+        {"factor": lambda l, d: t.accuracy_factor(l, d) * 1.005, "classes": (2, 10)},
+    ),
+    "accuracy: l(0) for l(1/2)": (
+        t.clean_accuracy,
+        {"factor": lambda l, d: 1 / (d * (l(0.0) - l(1.0))), "classes": (2, 3)},
+    ),
+    "worlds: above 1/k": (t.two_worlds, {"assumption": lambda w: w[0] > 1 / len(w)}),
+    "worlds: a stronger assumption": (
+        t.two_worlds,
+        {"assumption": lambda w: w[0] > 1.2 * max(w[1:])},
+    ),
+    "rates: 1 % more": (
+        t.rates_not_needed,
+        {"tune": lambda family, r: t.loss_with_ratio(family, 1.01 * r)},
+    ),
+    "rates: 0.5 % less": (
+        t.rates_not_needed,
+        {"tune": lambda family, r: t.loss_with_ratio(family, r / 1.005)},
+    ),
     "distribution: no noise": (t.data_distribution, {"noisy": lambda T, p: p}),
     "distribution: T for its transpose": (t.data_distribution, {"noisy": lambda T, p: T @ p}),
     "distribution: clean labels dropped": (
         t.data_distribution,
-        {"noisy": lambda T, p: T.T @ p - np.diag(T) * p},
+        {"noisy": lambda T, p: T.T @ p - np.diag(T) * p + 1e-9},
     ),
     "any noise: no assumption": (t.any_noise_model, {"assumption": lambda w: True}),
     "any noise: above 1/k": (t.any_noise_model, {"assumption": lambda w: w[0] > 1 / len(w)}),

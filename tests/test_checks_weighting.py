@@ -12,6 +12,20 @@ from alfs_utils.losses import AGCELoss, AULLoss
 from alfs_utils.paper.checks import weighting as checks
 
 
+@pytest.mark.parametrize(
+    "interval",
+    [
+        lambda eta, r: (1 - eta - eta * r, 1 - eta - eta / r),
+        lambda eta, r: (1 - eta - 1.01 * eta / r, 1 - eta - 1.01 * eta * r),
+        lambda eta, r: (1 - eta - 0.9 * eta / r, 1 - eta - 0.9 * eta * r),
+        lambda eta, r: (0.01, 1 - eta - eta * r),
+    ],
+    ids=["upside down", "eta 1 % more", "eta 10 % less", "a constant"],
+)
+def test_a_wrong_interval_changes_the_outcome(interval):
+    assert not checks.pareto(interval, classes=1).printed
+
+
 def slopes(loss, u):
     return loss.slope(1 - u) / loss.slope(u)
 
@@ -56,6 +70,7 @@ def test_the_example_by_the_library():
     by_library = checks.noisy_risk(loss, 0.2, u).mean(axis=1)
     np.testing.assert_allclose(by_library, np.array(noisy, float), rtol=1e-14)
     assert 4 * asymmetry_ratio(loss) == 2  # the hypothesis of Theorem 7
+    assert not checks._is_dominated(loss, u, np.full(2, 0.2))  # Pareto-optimal, and yet no weights
 
 
 def test_the_linear_programs_know_three_small_cases():

@@ -9,33 +9,78 @@ from conftest import ROOT
 
 from alfs_utils.paper import pages, printed
 from alfs_utils.paper.checks import Check
+from alfs_utils.paper.statements import STATEMENTS
 from alfs_utils.paper.verdicts import DISAGREEMENTS, KINDS, VERDICTS
 
 
-@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda v: f"{v.statement}-{v.check}")
-def test_the_verdict_is_one_that_such_an_outcome_allows(verdict):
-    assert (verdict.printed, verdict.repaired) in KINDS[verdict.verdict]
-    assert (ROOT / "notebooks" / f"{verdict.notebook}.ipynb").exists()
+def test_every_verdict_is_a_word_of_the_list_and_ours_are_called_so():
+    for verdict in VERDICTS:
+        assert verdict.verdict in KINDS
+        assert verdict.ours == verdict.statement.startswith("Ours")
+        assert (ROOT / "notebooks" / f"{verdict.notebook}.ipynb").exists()
+    assert {verdict.verdict for verdict in VERDICTS} == set(KINDS)
 
 
-def test_an_entry_disagrees_with_every_other_outcome():
-    entry = VERDICTS[0]
-    right = Check(entry.printed, control=True, figures={}, repaired=entry.repaired)
-    assert entry.agrees_with(right)
-    for wrong in (
-        replace(right, printed=not right.printed),
-        replace(right, repaired=not right.repaired),
-        replace(right, control=False),
-    ):
-        assert not entry.agrees_with(wrong)
+OUTCOMES = {
+    "true": [{"printed": True}, {"printed": True, "repaired": True}],
+    "true with a hidden assumption": [{"printed": False, "assumed": True}],
+    "repaired": [{"printed": False, "repaired": True}],
+    "false": [{"printed": False}, {"printed": False, "repaired": False}],
+    "vacuous": [{"printed": True, "empty": True}],
+}
 
 
-def test_every_numbered_statement_has_a_verdict():
-    statements = " ".join(verdict.statement for verdict in VERDICTS)
-    numbered = [f"Theorem {n}" for n in range(1, 9)] + [f"Corollary {n}" for n in (1, 2, 3)]
-    numbered += [f"Definition {n}" for n in (1, 2, 3)] + ["Assumption 1", "Assumption 2"]
-    for name in [*numbered, "Equation (8)", "Figure 1", "Figure 2", "Conclusion"]:
-        assert name in statements
+@pytest.mark.parametrize("word", OUTCOMES)
+def test_a_check_s_outcome_decides_the_word(word):
+    for outcome in OUTCOMES[word]:
+        check = Check(control=True, figures={}, **outcome)
+        assert check.word == word
+        for kind in KINDS:
+            entry = replace(VERDICTS[0], verdict=kind)
+            ours = {"proved here": word == "true", "refuted here": not check.printed}
+            assert entry.agrees_with(check) == ours.get(kind, kind == word)
+            assert not entry.agrees_with(replace(check, control=False))
+
+
+def test_a_repair_that_fails_makes_no_statement_true():
+    for found in ({"repaired": False}, {"assumed": False}):
+        assert Check(True, control=True, figures={}, **found).word == "false"
+
+
+def test_what_is_printed_of_a_vacuous_statement_is_not_that_it_fails():
+    shown = str(Check(True, control=True, figures={}, empty=True))
+    assert shown == "as stated holds, but says nothing; control fails as it must"
+
+
+NUMBERED = {
+    "Equation": range(1, 9),
+    "Figure": range(1, 6),
+    "Table": range(1, 4),
+    "Definition": range(1, 4),
+    "Assumption": range(1, 3),
+    "Theorem": range(1, 9),
+    "Corollary": range(1, 4),
+}
+
+
+def test_every_numbered_statement_is_on_the_list():
+    places = [statement.place for statement in STATEMENTS]
+    for name, numbers in NUMBERED.items():
+        for n in numbers:
+            assert (f"Equation ({n})" if name == "Equation" else f"{name} {n}") in places
+    assert {"Introduction", "Conclusion", "Section 3.1", "Section 4.1", "Section 4.2"} <= {*places}
+
+
+def test_every_statement_has_an_answer_and_every_verdict_a_statement():
+    checks = {verdict.check for verdict in VERDICTS}
+    for statement in STATEMENTS:
+        assert set(statement.checks) <= checks and bool(statement.checks) != bool(statement.note)
+        assert bool(statement.words) == bool(statement.checks)
+        if statement.note:
+            assert statement.note.startswith(("definition", "drawn", "open"))
+            assert (ROOT / "notebooks" / f"{statement.notebook}.ipynb").exists()
+    answered = {check for statement in STATEMENTS for check in statement.checks}
+    assert {verdict.check for verdict in VERDICTS if not verdict.ours} <= answered
 
 
 def test_the_chapter_shows_the_check_behind_each_verdict():

@@ -10,13 +10,16 @@ from alfs_utils.facts import NUM_CLASSES
 from alfs_utils.losses import LOG_1E_4, Loss, from_paper, loss_from_string, setting, value_and_pull
 from alfs_utils.losses.settings import DATASETS, ROWS
 from alfs_utils.paper.printed import CELLS, NO_TARGET, QUOTED
-from alfs_utils.paper.verdicts import VERDICTS
+from alfs_utils.paper.statements import STATEMENTS
+from alfs_utils.paper.verdicts import KINDS, VERDICTS
 
 __all__ = [
     "OUTCOME_COLOURS",
     "certificate_table",
     "claims_table",
     "comparison_table",
+    "coverage_table",
+    "kinds_table",
     "ledger_table",
     "other_runs_table",
     "pull_table",
@@ -131,6 +134,34 @@ def verdict_table(notebook: str | None = None) -> HTML:
     ]
     frame = pd.DataFrame(rows)
     return table(frame.drop(columns="chapter") if notebook else frame, index=False)
+
+
+def kinds_table() -> HTML:
+    """The words of the verdicts and what each means."""
+    rows = [{"verdict": f"<b>{word}</b>", "meaning": text} for word, text in KINDS.items()]
+    return table(pd.DataFrame(rows), index=False)
+
+
+def coverage_table() -> HTML:
+    """Every statement of the paper in its order, and the verdicts on it, or why there is none."""
+    chapters = {verdict.check: verdict.notebook for verdict in VERDICTS}
+    rows = []
+    for statement in STATEMENTS:
+        notebooks = [chapters[check] for check in statement.checks] or [statement.notebook]
+        links = (
+            f'<a href="{name}.html">{name.split("-")[0].lstrip("0")}</a>'
+            for name in dict.fromkeys(notebooks)
+        )
+        rows.append(
+            {
+                "place": statement.place,
+                "the paper says": statement.says,
+                "answer": f"<b>{'; '.join(statement.words)}</b>" * bool(statement.checks)
+                or statement.note,
+                "chapter": ", ".join(links),
+            }
+        )
+    return table(pd.DataFrame(rows), index=False)
 
 
 def _rows_of_the_tables(names):

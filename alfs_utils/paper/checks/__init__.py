@@ -20,20 +20,39 @@ class Check:
     Attributes
     ----------
     printed : bool
-        The statement as printed held in every case tried; False comes with a counterexample.
+        The words as printed, read alone, held in every case tried; False comes with a
+        counterexample.
     control : bool
         The negative control failed, as it must: the check is able to say no.
     figures : mapping of str to object
         What was counted or measured: how many cases, the largest gap, the counterexample. A pair
         (n, m) reads "n of m".
     repaired : bool or None
-        Whether the repaired statement held; None where nothing needed repair.
+        Whether the changed statement held; None where nothing was changed.
+    assumed : bool or None
+        Whether the printed words held with one assumption added to them; None where none was.
+    empty : bool
+        Nothing (or nothing new) meets the premise, or everything meets the conclusion.
     """
 
     printed: bool
     control: bool
     figures: Mapping[str, Any]
     repaired: bool | None = None
+    assumed: bool | None = None
+    empty: bool = False
+
+    @property
+    def word(self) -> str:
+        """What the outcome is called; `alfs_utils.paper.verdicts.KINDS` defines the words."""
+        if self.printed and self.empty:
+            return "vacuous"
+        found = {
+            "true": self.printed and False not in (self.repaired, self.assumed),
+            "true with a hidden assumption": not self.printed and bool(self.assumed),
+            "repaired": not self.printed and bool(self.repaired),
+        }
+        return next((word for word, applies in found.items() if applies), "false")
 
     def __repr__(self) -> str:
         lines = (f"  {name}: {_word(value)}" for name, value in self.figures.items())
@@ -46,7 +65,9 @@ class Check:
 
     def _answer(self):
         answers = {True: "holds", False: "fails"}
-        words = [f"as stated {answers[self.printed]}"]
+        words = [f"as stated {answers[self.printed]}" + ", but says nothing" * self.empty]
+        if self.assumed is not None:
+            words.append(f"with the assumption {answers[self.assumed]}")
         if self.repaired is not None:
             words.append(f"repaired {answers[self.repaired]}")
         words.append("control fails as it must" if self.control else "control DID NOT FAIL")

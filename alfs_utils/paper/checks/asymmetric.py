@@ -6,6 +6,7 @@ risk is linear, and the corners of each cell of the simplex are grid points, so 
 over the grid is its minimum over the simplex.
 """
 
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 
@@ -32,15 +33,19 @@ from alfs_utils.paper.checks import Check, listed
 __all__ = [
     "complete_asymmetry_criterion",
     "convex_and_complete",
+    "convex_in_logits",
     "every_subset",
     "grid_of_simplex",
     "largest_rise",
+    "logit_bend",
     "loss_values",
     "one_inequality",
     "smoothstep",
     "staircases",
     "strict_asymmetry",
+    "sum_is_constant",
     "sum_is_large_enough",
+    "symmetric_and_convex",
     "two_class_sum",
 ]
 
@@ -180,11 +185,12 @@ def _threshold(g):
 
 
 def convex_and_complete(inequality=sum_is_large_enough, threshold=_threshold) -> Check:
-    """A convex and completely asymmetric l(u_i) is affine (printed: there are many).
+    """Many convex losses l(u_i) are asymmetric (on some weights), and none but affine ones on all.
 
-    Exhaustive and exact over the piecewise linear convex losses with six slopes out of 1, ..., 5.
-    Repaired: a convex loss is asymmetric on all weights with w_t/w_n > g(0)/g(1), tried just above
-    it with all other weights equal to w_n. The control: just below, no curved one is.
+    Exhaustive and exact over the piecewise linear convex losses with six slopes out of 1, ..., 5:
+    each is asymmetric on all weights with w_t/w_n > g(0)/g(1), tried just above it with all other
+    weights equal to w_n. Those that are completely asymmetric are the five straight lines. The
+    control: just below the threshold no curved one is asymmetric.
     """
     complete, curved, held, refuted = [], 0, True, 0
     points = grid_of_simplex(3, 6)
@@ -205,9 +211,9 @@ def convex_and_complete(inequality=sum_is_large_enough, threshold=_threshold) ->
             refuted += not _asymmetric_on_all(below, excess, 0)
     affine = sum(g[0] == g[-1] for g in complete)
     return Check(
-        printed=affine < len(complete),
+        printed=bool(held and curved > 100),
         control=bool(curved == refuted),
-        repaired=bool(affine == len(complete) == 5 and held),
+        repaired=bool(affine == len(complete) == 5),
         figures={
             "convex losses at k = 3": curved + affine,
             "completely asymmetric": len(complete),
@@ -216,6 +222,101 @@ def convex_and_complete(inequality=sum_is_large_enough, threshold=_threshold) ->
             "0.1 % below it, curved ones that are asymmetric": (curved - refuted, curved),
         },
     )
+
+
+# --- convexity --------------------------------------------------------------------------------
+
+
+def sum_is_constant(l):
+    """l(u) + l(1 - u) is constant: symmetric, for two classes."""
+    both = l + l[::-1]
+    return bool((both == both[0]).all())
+
+
+def symmetric_and_convex(symmetric=sum_is_constant, slopes=(1, 2, 3)) -> Check:
+    """The symmetric condition is too stringent to find a convex loss; repaired: but for MAE.
+
+    Exhaustive and exact, for two classes: piecewise linear losses with six slopes. As printed,
+    MAE, a straight line, is convex and symmetric. Repaired: the convex symmetric losses are the
+    straight lines. The control: among the losses that are not convex some others are symmetric.
+    """
+    counts = dict.fromkeys(("convex", "affine", "else"), 0)
+    found = dict.fromkeys(counts, 0)
+    for g, l in staircases(slopes=slopes):
+        kind = "affine" if len(set(g)) == 1 else "convex" if "convex" in _shape(g) else "else"
+        counts[kind] += 1
+        found[kind] += symmetric(l)
+    return Check(
+        printed=found["affine"] + found["convex"] == 0,
+        repaired=bool(found["affine"] == counts["affine"] > 0 == found["convex"]),
+        control=0 < found["else"] < counts["else"],
+        figures={
+            f"symmetric, {name}": (found[kind], counts[kind])
+            for kind, name in (
+                ("affine", "straight lines, such as MAE"),
+                ("convex", "other convex losses"),
+                ("else", "losses that are not convex"),
+            )
+        },
+    )
+
+
+CERTIFIABLE = {
+    "MAE": MAELoss(),
+    "AEL (2.5)": AELLoss(a=2.5),
+    "AEL (100)": AELLoss(a=100),
+    "AGCE (1, 0.5)": AGCELoss(a=1, q=0.5),
+    "AGCE (1, 2)": AGCELoss(a=1, q=2),
+    "AUL (5.5, 3)": AULLoss(a=5.5, p=3),
+    "AUL (3, 0.1)": AULLoss(a=3, p=0.1),
+}
+
+
+def logit_bend(loss, z):
+    """l at z_y = 0 minus the mean of its values at -z and z, two classes; > 0: not convex."""
+    ends = loss.of_probability(1 / (1 + np.exp(np.array([z, -z]))))
+    return float(loss.of_probability(0.5) - ends.mean())
+
+
+def convex_in_logits(bend=logit_bend, certifiable=None) -> Check:
+    """Asymmetric losses that are convex, which facilitates the optimisation: convex in the logits.
+
+    None is: each is bounded and not constant, and so fails the inequality of convexity along some
+    line of logits. A line that refutes it is sought on 200 segments of the two-class softmax. The
+    control: cross entropy, which is convex in the logits, must not be refuted, and is asymmetric on
+    no weights with w_n > 0.
+    """
+    losses = CERTIFIABLE if certifiable is None else certifiable
+    ends = np.linspace(0.1, 20, 200)
+    shifts = (-8.0, -3.0, 0.0, 3.0, 8.0)
+
+    def refuted(loss):
+        return any(bend(_Shifted(loss, shift), z) > 1e-12 for shift in shifts for z in ends)
+
+    convex = [name for name, loss in losses.items() if not refuted(loss)]
+    ratios = [asymmetry_ratio(loss, "repaired") for loss in losses.values()]
+    ce = not refuted(CELoss()) and asymmetry_ratio(CELoss(), "repaired") == 0
+    return Check(
+        printed=bool(convex) and min(ratios) > 0,
+        control=ce,
+        figures={
+            "losses that are asymmetric where c is large enough": sum(r > 0 for r in ratios),
+            "convex in the logits": listed(convex),
+            "cross entropy is convex in the logits, with asymmetry ratio 0": ce,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Shifted:
+    """The loss at logits that are larger by `shift`."""
+
+    loss: Loss
+    shift: float
+
+    def of_probability(self, u):
+        odds = np.exp(self.shift) * u / (1 - u)
+        return self.loss.of_probability(odds / (1 + odds))
 
 
 # --- strict asymmetry -----------------------------------------------------------------------
@@ -288,13 +389,13 @@ def _rises_above_the_ratio(rng, u):
 
 
 def strict_asymmetry(two_sum=two_class_sum, rise=rise_of_example, search=largest_rise) -> Check:
-    """Strictly asymmetric losses (printed: some loss of the list is one for k = 3).
+    """Strictly asymmetric losses: a definition that no loss meets for k = 3.
 
     A random search with weights close to (1, 1, 0) must find, for each loss, a pair with v_t > u_t
-    and a higher risk at v; a rise of 1e-9 counts, rounding is 1e-15. Repaired: for k = 2 it finds
-    one iff l(u) + l(1 - u) is not constant. Exact pairs are given in fractions for four losses.
-    The control: among transfers from one class to t no rise is found where w_t/w_n is 5 % above
-    1/r, r the printed asymmetry ratio.
+    and a higher risk at v; a rise of 1e-9 counts, rounding is 1e-15. For k = 2 it finds one iff
+    l(u) + l(1 - u) is not constant: there the definition is met, by the symmetric losses. Exact
+    pairs are given in fractions for four losses. The control: among transfers from one class to t
+    no rise is found where w_t/w_n is 5 % above 1/r, r the printed asymmetry ratio.
     """
     rng = np.random.default_rng(0)
     u, v = rng.dirichlet(np.ones(3), size=(2, 2000))
@@ -320,7 +421,8 @@ def strict_asymmetry(two_sum=two_class_sum, rise=rise_of_example, search=largest
 
     rises_of_transfers = _rises_above_the_ratio(rng, u)
     return Check(
-        printed=bool(survivors),
+        printed=True,
+        empty=not survivors,
         control=bool(max(rises_of_transfers) < 0),
         repaired=bool(wrong == 0 and exact and 0 < len(symmetric) < len(LOSSES)),
         figures={

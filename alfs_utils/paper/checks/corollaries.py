@@ -7,6 +7,7 @@ they are independent of `alfs_utils.losses` and `alfs_utils.asymmetry`, which th
 import math
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 
@@ -22,6 +23,7 @@ __all__ = [
     "corollary_2",
     "corollary_3",
     "figure_2_gap",
+    "figure_2_growth",
     "hyper_parameters",
     "least_a",
     "minimiser_below",
@@ -111,6 +113,20 @@ def improves(loss, w, m, u):
     return rise < w[m] * (l1 - l0)
 
 
+def rises_off_vertex(loss, w, m, seed):
+    """Whether F(u) > F(e_m) on rays from e_m: to the other vertices, their centre and at random."""
+    rng, k = np.random.default_rng(seed), len(w)
+    others = np.delete(np.arange(k), m)
+    ends = np.zeros((k + 2, k))
+    ends[range(k - 1), others] = 1
+    ends[k - 1, others] = 1 / (k - 1)
+    ends[k:, others] = rng.dirichlet(np.ones(k - 1), 2)
+    steps = [10.0**-e for e in (0, 0.3, 2, 9)]
+    return not any(
+        improves(loss, w, m, (1 - d) * np.eye(k)[m] + d * end) for d in steps for end in ends
+    )
+
+
 def tie_is_unique(loss, rho):
     """At rho = g(0)/g(1): F rises from e_m towards e_n from the start, but only like D^2."""
     rises = []
@@ -121,20 +137,26 @@ def tie_is_unique(loss, rho):
     return all(rises)
 
 
+def _at(formula, parameters, u):
+    return formula(u, *parameters)
+
+
 def corollary(family, formula, threshold, settings, wider, draws=9):
     """Hold a threshold against the certified minimiser from both sides, and at equality.
 
     `settings` are parameters (a, power) or (a,), `wider` are some beyond the paper's range. Where
     the threshold is 1, the lower side would have another maximum; there the bound
-    F(u) - F(e_m) >= (w_m - w_n) D (1 - u_m) of concave losses is tried on random u.
+    F(u) - F(e_m) >= (w_m - w_n) D (1 - u_m) of concave losses is tried on random u. Above every
+    threshold F itself is held against F(e_m) off e_m, in 60 digits.
     """
     cases = right = below = below_vertex = curved = ties = 0
-    gap, slack = 0.0, math.inf
+    gap, slack, rising = 0.0, math.inf, True
     with localcontext() as context:
         context.prec = 60
         for number, setting in enumerate([*settings, *wider]):
             exact = [Decimal(str(x)) for x in setting]
             loss, rho = family(*setting), threshold(*exact)
+            l = partial(_at, formula, exact)
             for step, draw in ((s, d) for s in (0.995, 0.999, 1.001, 1.005) for d in range(draws)):
                 if float(rho) * step <= 1:
                     continue
@@ -142,14 +164,13 @@ def corollary(family, formula, threshold, settings, wider, draws=9):
                 found = weighted_risk_minimiser(loss, w)
                 is_vertex = bool(found.u[m] == 1)
                 gap = max(gap, found.gap)
-                is_better = step > 1 or improves(lambda u, x=exact: formula(u, *x), w, m, found.u)
+                is_better = step > 1 or improves(l, w, m, found.u)
+                rising &= step < 1 or draw > 2 or rises_off_vertex(l, w, m, [number, draw])
                 cases, right = cases + 1, right + (is_better and is_vertex == (step > 1))
                 below, below_vertex = below + (step < 1), below_vertex + (step < 1 and is_vertex)
                 if rho == 1:
                     slack = min(slack, concave_slack(loss, w, m, [number, draw]))
-            if rho > 1:
-                curved += 1
-                ties += tie_is_unique(lambda u, x=exact: formula(u, *x), rho)
+            curved, ties = curved + (rho > 1), ties + (rho > 1 and tie_is_unique(l, rho))
     figures = {
         "parameters": len(settings),
         "parameters beyond the paper's range": len(wider),
@@ -157,12 +178,13 @@ def corollary(family, formula, threshold, settings, wider, draws=9):
         "the certified minimiser is e_m exactly if the corollary says so": right,
         "duality gaps are below 1e-12": gap < 1e-12,
         "below the threshold it is e_m": (below_vertex, below),
+        "above it F(u) > F(e_m) on rays from e_m, in 60 digits": rising,
         "at equality the risk rises from e_m to e_n, in 60 digits": (ties, curved),
     }
     if slack < math.inf:
         figures["the bound for concave losses holds on random u"] = slack > 1 - 1e-6
     return Check(
-        printed=right == cases and gap < 1e-12 and ties == curved and slack > 1 - 1e-6,
+        printed=right == cases and gap < 1e-12 and ties == curved and slack > 1 - 1e-6 and rising,
         control=below_vertex == 0 < below,
         figures=figures,
     )
@@ -299,9 +321,13 @@ def remark_growth(ratio=lambda loss: asymmetry_ratio(loss, "repaired")) -> Check
 
 
 def figure_2_gap(u_m=minimiser_below, rho=2.0) -> Check:
-    """p_m has an obvious gap from 1 if rho r < 1; in truth it meets 1 continuously at a*."""
+    """p_m has an obvious gap from 1 if rho r < 1: above 0.01 for plotted a, up to 0.9 a*.
+
+    Moreover p_m is a straight line in a that meets 1 at a*, so that the gap is no threshold effect.
+    The control: the line with a moved by 0.5 %.
+    """
     w, m = np.array([0.3, rho, 0.2, 0.1, 1.0, 0.25, 0.15, 0.05, 0.3, 0.2]), 1
-    error, last, above, wrong = 0.0, [], True, []
+    error, last, plotted, above, wrong = 0.0, [], [], True, []
     for family, power in ((AGCELoss, 0.5), (AULLoss, 2.0), (AULLoss, 3.0), (AELLoss, None)):
         rest, a_star = () if power is None else (power,), least_a(family, rho, power)
         for part in (0.7, 0.9, 0.97, 0.999):
@@ -310,19 +336,47 @@ def figure_2_gap(u_m=minimiser_below, rho=2.0) -> Check:
                 continue
             found = weighted_risk_minimiser(family(a, *rest), w).u[m]
             error = max(error, float(abs(found - u_m(family, a, rho, power))))
+            plotted += [float(1 - found)] * (part <= 0.9)
             wrong.append(abs(found - u_m(family, 1.005 * a, rho, power)) > 1e-6)
         last.append(float(1 - found))
         above &= bool(weighted_risk_minimiser(family(1.001 * a_star, *rest), w).u[m] == 1)
     return Check(
-        printed=above and min(last) > 0.01,
+        printed=above and min(plotted) > 0.01,
         repaired=above and error < 1e-9 and min(last) > 0,
         control=all(wrong),
         figures={
             "cases below a*": len(wrong),
             "the certified p_m is our straight line to 1e-9": error < 1e-9,
             "and is the line with a moved by 0.5 %": sum(not x for x in wrong),
+            "smallest gap 1 - p_m at a up to 0.9 a*": f"{min(plotted):.3f}",
             "gap 1 - p_m at a = 0.999 a*": listed(f"{x:.5f}" for x in last),
             "above a* the gap is 0": above,
+        },
+    )
+
+
+def figure_2_growth(minimiser=lambda loss, w: weighted_risk_minimiser(loss, w).u, rho=2.0) -> Check:
+    """The curve of Figure 2 is more and more asymmetric as a, or r, gets bigger: p_m grows.
+
+    The certified p_m at twelve values of a up to a*, for AGCE (q < 1), AUL (p > 1) and AEL, must
+    increase with r. The control: for AGCE with q > 1 it is 1 throughout.
+    """
+    w, m = np.array([0.3, rho, 0.2, 0.1, 1.0, 0.25, 0.15, 0.05, 0.3, 0.2]), 1
+    grows, parts = [], np.linspace(0.5, 0.99, 12)
+    for family, power in ((AGCELoss, 0.5), (AULLoss, 2.0), (AULLoss, 3.0), (AELLoss, None)):
+        rest, a_star = () if power is None else (power,), least_a(family, rho, power)
+        losses = [family(a, *rest) for a in a_star * parts if family is not AULLoss or a > 1]
+        p_m = [float(minimiser(loss, w)[m]) for loss in losses]
+        r = [asymmetry_ratio(loss, "repaired") for loss in losses]
+        grows.append(bool((np.diff(p_m) > 0).all() and (np.diff(r) > 0).all()))
+    complete = [float(minimiser(AGCELoss(float(a), 1.5), w)[m]) for a in parts]
+    return Check(
+        printed=all(grows),
+        control=set(complete) == {1.0},
+        figures={
+            "families": len(grows),
+            "p_m and r increase with a, below a*": sum(grows),
+            "p_m of AGCE with q = 1.5 is 1 for every a": set(complete) == {1.0},
         },
     )
 

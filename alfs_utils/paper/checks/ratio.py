@@ -502,7 +502,12 @@ def landscape(ratio=printed_ratio) -> Check:
 
 
 def remark_clean_level(level=noise.clean_level, needed=Fraction(2, 3)) -> Check:
-    """A ratio of 1/1.5 is enough for every synthetic noise of the paper."""
+    """A ratio of 1/1.5 is enough for every synthetic noise of the paper.
+
+    As printed, for any loss: one with the slopes -3 and -2 has that ratio and, at asymmetric noise
+    0.4, the same risk on half of an edge as at e_m. With the assumption that l has no kink,
+    c r >= 1 decides. The control: a ratio 0.5 % lower is not enough.
+    """
     tenths = [Fraction(x, 10) for x in range(1, 9)]
     expected = {(k, eta): (1 - eta) / (eta / (k - 1)) for k in (10, 100) for eta in tenths[1::2]}
     found = {(k, eta): level(noise.symmetric(k, float(eta))) for k, eta in expected}
@@ -512,8 +517,11 @@ def remark_clean_level(level=noise.clean_level, needed=Fraction(2, 3)) -> Check:
     equal = all(abs(found[key] - c) <= 1e-12 * c for key, c in expected.items())
     least = min(expected.values())
     named = [expected[key] for key in ((10, tenths[7]), (100, tenths[7]), ("cifar10", tenths[3]))]
+    kinked = [0, 3, 5]  # l(0) - l(j/2)
+    ties = not is_asymmetric(kinked, least, 0) and slope_ratio(kinked) == Fraction(2, 3)
     return Check(
-        printed=equal and least * needed >= 1,
+        printed=not ties and equal and least * needed >= 1,
+        assumed=equal and least * needed >= 1,
         control=least * needed * Fraction(199, 200) < 1,
         figures={
             "noise models": len(expected),
@@ -523,6 +531,7 @@ def remark_clean_level(level=noise.clean_level, needed=Fraction(2, 3)) -> Check:
             "c of asymmetric 0.4": named[2],
             "smallest c": least,
             f"smallest c r at r = {needed}": least * needed,
+            "slopes -3 and -2: e_m is not the only minimiser at c = 3/2": ties,
             "smallest c r with r 0.5 % lower": least * needed * Fraction(199, 200),
         },
     )

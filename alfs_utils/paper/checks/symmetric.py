@@ -535,7 +535,7 @@ def minimise_on_box(alpha, beta, loss, w, logit_range):
 
 
 def rate_constant(alpha, beta, loss, w):
-    """c in 1 - u_t ~ c / (logit range) for k = 3: alpha (w_n - w_j) / (beta (w_t g(1) - w_n g(0))).
+    """b in 1 - u_t ~ b / (logit range) for k = 3: alpha (w_n - w_j) / (beta (w_t g(1) - w_n g(0))).
 
     w = (w_t, w_n, w_j) in falling order, g = -l'.
     """
@@ -554,14 +554,14 @@ MIXTURES = (
 def nce_plus_alf(rate=rate_constant, minimise=minimise_on_box) -> Check:
     """NCE + ALF is asymmetric by Theorems 3 and 5 (Section 4.2); repaired: in the limit.
 
-    Logits in a box of width 2B. As printed: at B = 10 the minimiser must be the corner of class t.
-    Repaired: u_t rises to 1, with (1 - u_t) 2B -> c, to 0.3 % at B = 1e5. The control: without
-    NCE the corner is the minimiser.
+    Logits in an interval of width B. As printed: at B = 20 the minimiser must be the corner of
+    class t. Repaired: u_t rises to 1, with (1 - u_t) B -> b, to 0.3 % at B = 2e5. The control:
+    without NCE the corner is the minimiser.
     """
     values, leaked, constants, increasing, alone = [], [], [], True, True
-    corner = 1.001 * np.exp(-20.0)  # u_n in the corner of class t at B = 10
+    corner = 1.001 * np.exp(-20.0)  # u_n in the corner of class t at B = 20
     for alpha, beta, loss, w in MIXTURES:
-        points = np.array([minimise(alpha, beta, loss, w, 2 * B) for B in (5, 10, 20, 200, 1000)])
+        points = np.array([minimise(alpha, beta, loss, w, B) for B in (10, 20, 40, 400, 2000)])
         u = points[:, 0]
         values.append(u)
         leaked.append(points[1, 1])
@@ -574,11 +574,11 @@ def nce_plus_alf(rate=rate_constant, minimise=minimise_on_box) -> Check:
         control=alone,
         repaired=bool(increasing and max(abs(x - 1) for x in constants) < 3e-3),
         figures={
-            "NCE + MAE, w = (1, .9, .01): u_t at B = 5, 10, 20, 200, 1000": listed(
+            "NCE + MAE, w = (1, .9, .01): u_t at B = 10, 20, 40, 400, 2000": listed(
                 f"{x:.3f}" for x in values[0]
             ),
-            f"largest u_t of {len(MIXTURES)} mixtures at B = 10": f"{1 - min(leaked):.3f}",
-            "(1 - u_t) 2B / c at B = 1e5 is within 0.3 % of 1": bool(
+            f"largest u_t of {len(MIXTURES)} mixtures at B = 20": f"{1 - min(leaked):.3f}",
+            "(1 - u_t) B / b at B = 2e5 is within 0.3 % of 1": bool(
                 max(abs(x - 1) for x in constants) < 3e-3
             ),
             "without NCE the corner is the minimiser": alone,

@@ -1,4 +1,4 @@
-"""Assumption 2, Theorem 4 and the sentences after it; argmax tolerance (chapter 6).
+"""Assumption 2, Theorem 4, clean accuracy, the sentences after it; argmax tolerance (chapter 6).
 
 A world is a handful of samples, each with a label y and a row of weights (the probabilities of
 the given labels), and a few hypotheses, each of which gives every sample a point of the simplex.
@@ -22,6 +22,7 @@ from alfs_utils.losses import (
 from alfs_utils.paper.checks import Check, listed
 
 __all__ = [
+    "accuracy_factor",
     "agce_example",
     "any_noise_model",
     "argmax_tolerance",
@@ -29,15 +30,18 @@ __all__ = [
     "assumption_2_cannot_be_dropped",
     "asymmetric_on_grid",
     "binary_risks",
+    "clean_accuracy",
     "data_distribution",
     "dominant",
     "excess_modulus",
     "loss_with_ratio",
     "noisy_labels",
+    "rates_not_needed",
     "swap_gain",
     "theorem_4",
     "theorem_4_limit",
     "top_probability",
+    "two_worlds",
     "what_asymmetry_buys",
 ]
 
@@ -105,8 +109,8 @@ def assumption_2_cannot_be_dropped(loss=agce_example, risks=binary_risks) -> Che
 
     Two equiprobable samples, symmetric noise 2/5, two hypotheses with u_y = (3/5, 3/5), right on
     both samples, and (0, 4/5), right on one: the first has the lower clean risk, the second the
-    lower noisy risk. Repaired: with the perfect function in the class, it has the least of both.
-    The control: MAE orders the two alike on both (symmetric losses need no Assumption 2 here).
+    lower noisy risk. With Assumption 2 the perfect function is in the class, and has the least of
+    both. The control: MAE orders the two alike on both; symmetric losses need no Assumption 2.
     """
     eta = Fraction(2, 5)
     right, wrong, perfect = (
@@ -119,7 +123,7 @@ def assumption_2_cannot_be_dropped(loss=agce_example, risks=binary_risks) -> Che
     return Check(
         printed=not (clean_r < clean_w and noisy_w < noisy_r),
         control=mae[0][0] < mae[1][0] and mae[0][1] < mae[1][1],
-        repaired=best[0] < min(clean_r, clean_w) and best[1] < min(noisy_r, noisy_w),
+        assumed=best[0] < min(clean_r, clean_w) and best[1] < min(noisy_r, noisy_w),
         figures={
             f"AGCE (1/10, 2), eta = {eta}: clean risks, right and wrong": f"{clean_r} < {clean_w}",
             "noisy risks, right and wrong": f"{noisy_r} > {noisy_w}",
@@ -247,6 +251,63 @@ def theorem_4_limit(modulus=excess_modulus) -> Check:
     )
 
 
+def accuracy_factor(l, delta):
+    """1 / (delta [l(1/2) - l(1)]): the clean error is at most this times the noisy excess."""
+    return 1 / (delta * (l(0.5) - l(1.0)))
+
+
+def _wrong_points(rng, w):
+    """Predictions (points, k) whose largest entry is not entry 0; a tie counts as wrong."""
+    k, n = len(w), 1 + int(w[1:].argmax())
+    u = np.vstack([rng.dirichlet(np.full(k, a), size=60) for a in (0.1, 0.5, 2.0)])
+    top = u.argmax(axis=1)
+    u[range(len(u)), top], u[:, 0] = u[:, 0].copy(), u[range(len(u)), top].copy()
+    j = rng.integers(1, k, len(u))  # class 0 has the largest entry by now: exchange it with j
+    u[range(len(u)), j], u[:, 0] = u[:, 0].copy(), u[range(len(u)), j].copy()
+    d = np.array([0.5, 0.501, 0.7, 1.0])[:, None]
+    return np.vstack([u, (1 - d) * np.eye(k)[0] + d * np.eye(k)[n]])
+
+
+def clean_accuracy(factor=accuracy_factor, classes=(2, 3, 10, 100)) -> Check:
+    """Clean error <= noisy excess / (delta [l(1/2) - l(1)]), for any number of classes.
+
+    Labels are a function of x, so that it is enough to look at one x and a wrong prediction u: the
+    right-hand side must be at least 1. Random weights with c r from 1.02 to 4, predictions at
+    random, on the edge to the strongest wrong class, and the tie of the two, where MAE must attain
+    the bound for every k. The controls, both of which must break it: delta 1 % too large, and
+    delta without the ratio.
+    """
+    rng = np.random.default_rng(0)
+    cases = broken = too_large = without = 0
+    attained = []
+    for loss in RATIOS:
+        l, ratio = loss.of_probability, asymmetry.asymmetry_ratio(loss, "repaired")
+        for k in classes:
+            for _ in range(5):
+                w = _weights(rng, k, rng.uniform(1.02, 4) / ratio)
+                u, w_n = _wrong_points(rng, w), w[1:].max()
+                excess = (l(u) @ w - l(np.eye(k)[0]) @ w).min()
+                delta = excess_modulus(w[0], w_n, ratio)
+                broken += bool(factor(l, delta) * excess < 1 - 1e-9)
+                too_large += bool(factor(l, 1.01 * delta) * excess < 1 - 1e-9)
+                without += bool(factor(l, w[0] - w_n) * excess < 1 - 1e-9)
+                attained += [factor(l, delta) * excess] * isinstance(loss, MAELoss)
+                cases += 1
+    sharp = bool(max(attained, default=2) < 1 + 1e-9)
+    return Check(
+        printed=broken == 0 and sharp,
+        control=0 < too_large and 0 < without,
+        figures={
+            "pairs of loss and weights": cases,
+            "numbers of classes": listed(classes),
+            "the bound is broken": broken,
+            "MAE attains it, to 1e-9, for every number of classes": sharp,
+            "broken if delta is 1 % too large": too_large,
+            "broken without the ratio": without,
+        },
+    )
+
+
 # --- the sentences after Theorem 4 ----------------------------------------------------------
 
 
@@ -255,41 +316,54 @@ def noisy_labels(T, p):
     return T.T @ p
 
 
-def data_distribution(noisy=noisy_labels) -> Check:
+def data_distribution(noisy=noisy_labels, rounds=20) -> Check:
     """The conclusion does not depend on the data distribution; it asks for labels without overlap.
 
-    MAE, completely asymmetric: it points at the largest weight. As printed: p(y|x) = (3/5, 2/5),
-    40 % of class 1 are given label 2. Repaired: labels are a function of x, any T that satisfies
-    Assumption 1; or symmetric noise, any p. All in integers. The control: random overlap with
-    random T must fail.
+    As printed: p(y|x) = (3/5, 2/5), 40 % of class 1 are given label 2. With the assumption: the
+    certified minimiser of a completely asymmetric loss must be at the most probable true label,
+    for labels that are a function of x under random T that satisfies Assumption 1, and for random
+    p under symmetric noise of random rate. The controls, which must fail: random overlap with
+    random T, and symmetric noise beyond (k - 1)/k.
     """
     T = np.array([[Fraction(3, 5), Fraction(2, 5)], [Fraction(0), Fraction(1)]])
     p = np.array([Fraction(3, 5), Fraction(2, 5)])
     given = noisy(T, p)
     refuted = clean_level_above_one(T) and p[0] > p[1] and given[0] < given[1]
 
+    def misled(number, T, p):
+        w = np.asarray(noisy(T, p), float)
+        u = asymmetry.weighted_risk_minimiser(COMPLETE[number % len(COMPLETE)], w).u
+        return bool(u[np.argmax(p)] < 1)
+
     rng = np.random.default_rng(0)
-    wrong = {"no overlap": 0, "symmetric noise": 0, "overlap": 0}
-    for k in (2, 3, 5):
-        for _ in range(300):
-            T = rng.integers(0, 9, size=(k, k))
-            T[range(k), range(k)] = T.max() + 1
-            T = T * 100 + (np.eye(k, dtype=int) * 100 * (T.sum(axis=1).max() - T.sum(axis=1)))
-            p = rng.integers(0, 50, size=k)
-            p[rng.integers(k)] = p.max() + 1
-            symmetric = np.ones((k, k), dtype=int) + np.eye(k, dtype=int)
-            wrong["no overlap"] += any(noisy(T, e).argmax() != e.argmax() for e in np.eye(k))
-            wrong["symmetric noise"] += noisy(symmetric, p).argmax() != p.argmax()
-            wrong["overlap"] += noisy(T, p).argmax() != p.argmax()
+    names = ("no overlap", "symmetric noise", "overlap", "symmetric noise beyond (k - 1)/k")
+    wrong = dict.fromkeys(names, 0)
+    for number in range(3 * rounds):
+        k = (2, 3, 5)[number % 3]
+        T = rng.integers(0, 9, size=(k, k))
+        T[range(k), range(k)] = T.max() + 1
+        T = T / T.sum(axis=1, keepdims=True)
+        p = rng.integers(0, 50, size=k)
+        p[rng.integers(k)] = p.max() + 1
+        p = p / p.sum()
+        below, beyond = (rng.uniform(*ends) * (k - 1) / k for ends in ((0, 0.99), (1.01, 1.1)))
+        wrong["no overlap"] += any(misled(number, T, e) for e in np.eye(k))
+        wrong["symmetric noise"] += misled(number, _symmetric(k, below), p)
+        wrong["overlap"] += misled(number, T, p)
+        wrong[names[3]] += misled(number, _symmetric(k, beyond), p)
     return Check(
         printed=not refuted,
-        control=bool(wrong["overlap"] > 0),
-        repaired=bool(wrong["no overlap"] == wrong["symmetric noise"] == 0),
+        control=wrong["overlap"] > 0 and wrong[names[3]] == 3 * rounds,
+        assumed=wrong["no overlap"] == wrong["symmetric noise"] == 0,
         figures={
             "p(y|x) = (3/5, 2/5): distribution of the given label": f"({given[0]}, {given[1]})"
         }
-        | {f"wrong label, {name}": (count, 900) for name, count in wrong.items()},
+        | {f"minimiser elsewhere, {name}": (n, 3 * rounds) for name, n in wrong.items()},
     )
+
+
+def _symmetric(k, eta):
+    return np.full((k, k), eta / (k - 1)) + (1 - eta - eta / (k - 1)) * np.eye(k)
 
 
 def clean_level_above_one(T):
@@ -303,10 +377,10 @@ def dominant(w):
 
 
 def any_noise_model(assumption=dominant) -> Check:
-    """Completely asymmetric losses are robust to any label noise model; repaired: any dominant one.
+    """Completely asymmetric losses are robust to any label noise model; to any dominant one.
 
     As printed: 60 % pair flip. No method can be robust to both of two worlds with the same noisy
-    data: all samples of class 1, 60 % labelled 2, and all of class 2, 40 % labelled 1. Repaired:
+    data: all samples of class 1, 60 % labelled 2, and all of class 2, 40 % labelled 1. With it:
     random weights, half of them within 1 % of the boundary; the certified minimiser must be the
     clean vertex. The control: where the assumption fails it must not be.
     """
@@ -330,7 +404,7 @@ def any_noise_model(assumption=dominant) -> Check:
     return Check(
         printed=not (same and minimiser[0] < 0.5),
         control=seen[False][0] == seen[False][1] > 0,
-        repaired=seen[True][0] == 0 < seen[True][1],
+        assumed=seen[True][0] == 0 < seen[True][1],
         figures={
             "60 % pair flip of class 1: MAE predicts class": 1 + int(minimiser.argmax()),
             "two worlds have the same noisy data": same,
@@ -342,6 +416,92 @@ def any_noise_model(assumption=dominant) -> Check:
                 seen[False][0],
                 seen[False][1],
             ),
+        },
+    )
+
+
+def loss_with_ratio(family, r):
+    """AEL, AGCE (q = 1/2) or AUL (p = 2) with asymmetry ratio r in (0, 1)."""
+    if family == "AEL":
+        return AELLoss(a=-1 / np.log(r))
+    if family == "AGCE":
+        return AGCELoss(a=1 / (r**-2 - 1), q=0.5)
+    return AULLoss(a=1 / (1 - r), p=2)
+
+
+def largest(w):
+    """The decision for the most frequent given label."""
+    return int(np.argmax(w))
+
+
+RULES = (
+    largest,
+    lambda w: int(asymmetry.weighted_risk_minimiser(AGCELoss(a=1, q=2), w).u.argmax()),
+    lambda w: int(np.argsort(w)[-2]),
+    lambda w: int(np.argmin(w)),
+)
+
+
+def two_worlds(rules=RULES, assumption=dominant) -> Check:
+    """What is right where the clean label does not dominate is wrong where it does (Section 3.1).
+
+    A row of weights that is not dominant, true label 0, is also the row of a second world in which
+    the true label is the most frequent one: the noisy data are the same, and so is every decision
+    made from them. Four rules (two find the largest weight) on random rows; none may be right in
+    both worlds. The control: on dominant rows the two worlds are one, and the first rule is right.
+    """
+    rng = np.random.default_rng(0)
+    both = right = dominant_rows = others = 0
+    for _ in range(200):
+        w = rng.dirichlet(np.ones(rng.integers(2, 6)))
+        decisions = [rule(w) for rule in rules]
+        if assumption(w):
+            dominant_rows += 1
+            right += decisions[0] == 0 == largest(w)
+        else:
+            others += 1
+            both += sum(d == 0 == largest(w) for d in decisions)
+    return Check(
+        printed=both == 0 < others,
+        control=right == dominant_rows > 0,
+        figures={
+            "decision rules": len(rules),
+            "rows that are not dominant": others,
+            "decisions that are right in both worlds": both,
+            "dominant rows, on which there is one world": dominant_rows,
+            "on those the largest weight is right": right,
+        },
+    )
+
+
+def rates_not_needed(tune=loss_with_ratio, level=1.5) -> Check:
+    """Noise tolerance without knowing the noise rates: from a lower bound on c, or from nothing.
+
+    Losses with r = 1/1.5, tuned for that bound alone, on random weights with c from 1.501 to 10
+    and 2 to 10 classes; completely asymmetric losses from c = 1.001 on. The certified minimiser
+    must be the clean vertex. The control: c = 1.49 is below the bound.
+    """
+    rng = np.random.default_rng(0)
+    missed, cases, below = 0, 0, []
+    for number in range(24):
+        k = (2, 3, 10)[number % 3]
+        for family in ("AEL", "AGCE", "AUL"):
+            loss = tune(family, 1 / level)
+            w = _weights(rng, k, rng.uniform(level + 1e-3, 10) if number % 2 else level + 1e-3)
+            missed += asymmetry.weighted_risk_minimiser(loss, w).u[0] < 1
+            w = _weights(rng, k, level - 0.01)
+            below.append(asymmetry.weighted_risk_minimiser(loss, w).u[0] < 1)
+            cases += 1
+        w = _weights(rng, k, rng.uniform(1.001, 10) if number % 2 else 1.001)
+        missed += asymmetry.weighted_risk_minimiser(COMPLETE[number % 4], w).u[0] < 1
+        cases += 1
+    return Check(
+        printed=bool(missed == 0),
+        control=all(below),
+        figures={
+            "pairs of loss and weights": cases,
+            "the minimiser is not the clean vertex": int(missed),
+            "just below the bound it is not": (sum(below), len(below)),
         },
     )
 
@@ -418,15 +578,6 @@ def argmax_tolerance(gain=swap_gain, ce_minimiser=normalise) -> Check:
             "class weights turn the maximum around": (turned, 6),
         },
     )
-
-
-def loss_with_ratio(family, r):
-    """AEL, AGCE (q = 1/2) or AUL (p = 2) with asymmetry ratio r in (0, 1)."""
-    if family == "AEL":
-        return AELLoss(a=-1 / np.log(r))
-    if family == "AGCE":
-        return AGCELoss(a=1 / (r**-2 - 1), q=0.5)
-    return AULLoss(a=1 / (1 - r), p=2)
 
 
 def what_asymmetry_buys(tune=loss_with_ratio, samples=24) -> Check:
