@@ -27,8 +27,6 @@ from torch.autograd.function import once_differentiable
 from alfs_utils import models
 from alfs_utils._files import replacing
 
-__all__ = ["forward_of", "kernel"]
-
 SOURCE = Path(__file__).with_name("fused.cpp")
 FLAGS = (
     "-std=c++17 -O3 -march=native -mprefer-vector-width=512 -ffp-contract=fast -fno-math-errno "

@@ -8,8 +8,6 @@ every step, which labels the network repeats, by class and by right or wrong; af
 import torch
 from torch import Tensor
 
-__all__ = ["Repeated", "check", "kept"]
-
 
 def kept(epochs: int) -> list[int]:
     """Return the epochs that are kept: ten spread over the run from the first on, and the last."""

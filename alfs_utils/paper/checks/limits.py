@@ -708,7 +708,12 @@ def _distance_from_mae(bound, power_law):
     return distance
 
 
-def partial_certificate(bound=fill_up, power_law=power_law_bound, slack=np.multiply) -> Check:
+def share_of_slack(slack, p0):
+    """The part b p0 of the excess against the right predictor."""
+    return slack * p0
+
+
+def partial_certificate(bound=fill_up, power_law=power_law_bound, slack=share_of_slack) -> Check:
     """Clean error <= p0 + share of the smallest positive margins that the noisy excess pays for.
 
     Six losses, 200 samples, one third of them not certified: predictors that are wrong at random,
