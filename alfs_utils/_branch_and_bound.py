@@ -26,7 +26,7 @@ FLOAT = 2.0**-44  # relative error, with room, of a sum of a few hundred floats
 
 
 def _share(x, n):
-    """x / n, rounded up."""
+    """Return x / n, rounded up."""
     share = x / n
     return share if n & (n - 1) == 0 else math.nextafter(share, math.inf)
 
@@ -39,14 +39,14 @@ class Enclosure:
     v != 0. If it is not, some other point is a minimiser, and there
 
     - a class of larger weight has the larger probability, one without weight has none;
-    - w_i g(v_i) = w_t g(1 - D) wherever v_i > 0, and >= fails nowhere (first order);
+    - w_i g(v_i) = w_t g(1 - D) wherever v_i > 0, and w_i g(v_i) <= w_t g(1 - D) (first order);
     - no two classes have w_i l''(u_i) + w_j l''(u_j) < 0 (second order).
 
-    Boxes without such a point are dropped, and those on which the sum is positive: by weak duality
-    with one multiplier m for the constraint on D, it is at least the sum of
-    min [w_t P(D) - m D] and of min [m v - w_i h(v)]. Where l is convex a tangent bounds that from
-    below, where it is concave the ends do. g and l'' of every term are monotone on [0, 1], so their
-    values at the ends of a box enclose them on it.
+    Boxes without such a point are dropped. So are boxes on which the sum is positive: by weak
+    duality with one multiplier m for the constraint on D, the sum is at least that of
+    min [w_t P(D) - m D] and of min [m v - w_i h(v)]. Where l is convex, a tangent bounds a minimum
+    from below; where l is concave, the ends of the box do. g and l'' of every term are monotone on
+    [0, 1], so their values at the ends of a box enclose them on it.
     """
 
     def __init__(self, terms):
@@ -59,10 +59,11 @@ class Enclosure:
         return steepness(self.terms)
 
     def decide(self, w, t, error=0.0):
-        """Whether a sum is asymmetric on all weights within `error` of w, and a counterexample.
+        """Decide whether a sum is asymmetric on all weights within `error` of w.
 
-        (None, None) if that is not found. The counterexample is only a candidate, to be held
-        against `gain`; None if the first steps from e_t to the strongest rival are one.
+        Return the answer and a counterexample; (None, None) if the answer is not found. The
+        counterexample is only a candidate, which `gain` must confirm; it is None if the first
+        steps from e_t to the strongest rival are one.
         """
         with np.errstate(all="ignore"):
             if not np.isfinite(self.g(np.array([0.0]), np.array([1.0]))).all():
@@ -108,9 +109,9 @@ class Enclosure:
     # what is known of l at one point, and on a box
 
     def at(self, x, side):
-        """Bounds at u = x, or at u = 1 - x for side 1.
+        """Return bounds at u = x, or at u = 1 - x for side 1.
 
-        Of h or P, of g, and of g and -l'' term by term.
+        They are bounds of h or P, of g, and of g and l'' term by term.
         """
         if (x, side) not in self.known:
             self.known[x, side] = self._evaluate(x, side)
@@ -137,7 +138,7 @@ class Enclosure:
         )
 
     def around(self, box, side, what):
-        """Bounds of g (what = 2) or l'' (what = 3) on a box, term by term from its ends."""
+        """Return bounds of g (what = 2) or l'' (what = 3) on a box, term by term from its ends."""
         ends = zip(self.at(box[0], side)[what], self.at(box[1], side)[what], strict=True)
         lows, highs = zip(*((min(a[0], b[0]), max(a[1], b[1])) for a, b in ends), strict=True)
         low, high = math.fsum(lows), math.fsum(highs)  # correctly rounded
@@ -147,8 +148,8 @@ class Enclosure:
     def pieces(self):
         """Knots where l turns from convex to concave or back, the signs between, and a slack.
 
-        Cells too small to tell count as convex; there l' falls by the slack at most. None if that
-        may be infinite.
+        Cells that are too small to tell count as convex; on them l' falls by the slack at most.
+        None if the slack may be infinite.
         """
         cells, todo, slack = [], [(0.0, 1.0)], 0.0
         while todo:
@@ -172,7 +173,7 @@ class Enclosure:
         return knots, convex, slack
 
     def shape(self, box, side):
-        """True if l is convex on a box, False if concave, None if both occur."""
+        """Return True if l is convex on a box, False if it is concave, None if both occur."""
         knots, convex, _ = self.pieces
         for x, y, sign in zip(knots, knots[1:], convex, strict=False):
             if side:
@@ -184,7 +185,7 @@ class Enclosure:
     # one node: the box of D, and one for every rival, by falling weight
 
     def _contract(self, node, top, weights):
-        """The part of a node where another minimiser can be, or None."""
+        """Return the part of a node where another minimiser can be, or None."""
         (low, high), *boxes = node
         before = high
         for i, (a, b) in enumerate(boxes):
@@ -217,7 +218,7 @@ class Enclosure:
         return ((low, high), *boxes)
 
     def _bound(self, node, top, weights):
-        """None if the sum is positive on a node, a list v if it is not at v, else what to split."""
+        """Return None if the sum is positive on a node, v if negative at v, else the gaps."""
         scales = [top, *weights[: len(node) - 1]]
         x, lower, gaps, slopes = self._sketch(node, scales)
         m, best = self._multiplier(x, lower, node, top)
@@ -238,7 +239,7 @@ class Enclosure:
         return gaps
 
     def _sketch(self, node, scales):
-        """Floats that guide the search: samples x, lower bounds there, and their greatest gaps."""
+        """Sample each term in floats, to guide the search: x, lower bounds, gaps, slopes."""
         a, b = (np.array(ends)[:, None] for ends in zip(*node, strict=True))
         x = a + (b - a) * SHARES
         with np.errstate(all="ignore"):
@@ -262,7 +263,7 @@ class Enclosure:
         return x, lower, (values - lower).max(axis=1), g
 
     def _multiplier(self, x, lower, node, top):
-        """The multiplier with the greatest bound, and where each term is then smallest."""
+        """Find the multiplier with the greatest bound, and where each term is then smallest."""
         low, high = (top * y for y in self.around(node[0], 1, 2))
         low, high = max(low / 2, 0.0), min(2 * high, 1e300)
         sign = np.array([-1.0] + [1.0] * (len(x) - 1))[:, None]
@@ -275,7 +276,7 @@ class Enclosure:
         return m, (lower + m * sign * x).argmin(axis=1)
 
     def _points(self, node, scales, x, slopes, m, best):
-        """The sample where each term is smallest, between samples where l is convex."""
+        """Return where each term is smallest: at a sample, or between samples where l is convex."""
         points = []
         for j, box in enumerate(node):
             i = best[j]
@@ -288,7 +289,7 @@ class Enclosure:
         return points
 
     def _least(self, box, w, p, m, side):
-        """A proven lower bound of w P(x) - m x (side 1), or of m x - w h(x), on a box; its size."""
+        """Bound w P(x) - m x (side 1), or m x - w h(x), from below on a box; return its size."""
         sign = 1.0 if side else -1.0
         shape, (a, b) = self.shape(box, side), box
 
@@ -313,7 +314,7 @@ class Enclosure:
         return least, max(abs(base) + abs(change) + abs(m * x) for base, x, change in ends)
 
     def _split(self, node, gaps):
-        """Two nodes: the box with the greatest gap is cut, at a turn of l if it has one inside."""
+        """Make two nodes: cut the box with the greatest gap, at a turn of l if there is one."""
         (low, high), *_ = node
         widths = [b - a for a, b in node]
         j = int(np.argmax(np.where(np.array(widths) > 0, gaps, -1)))

@@ -1,11 +1,11 @@
-"""Interval arithmetic for `asymmetry`: losses in outward rounding, and gains that are proven.
+"""Interval arithmetic for `asymmetry`: losses with outward rounding, and proven gains.
 
-An interval of mpmath holds every value that a formula can take on it, rounding included. Here a
-formula is that of the paper, for numbers, arrays or intervals, as a function of u and v = 1 - u;
-v is handed over, too, because 1 - u of a float has lost it where u rounds to 1.
+An interval of mpmath holds every value that a formula can take on it, rounding included. The
+formulas are those of the paper, for numbers, arrays or intervals. They are functions of u and
+v = 1 - u: v is an argument of its own, because 1 - u of a float is 0 where u rounds to 1.
 
-Comparisons of intervals that their bounds do not settle raise `Unsettled`, and an interval is
-never turned into a float: a user's function either keeps it, or fails and is known not to.
+A comparison of intervals raises `Unsettled` if their bounds do not settle it. An interval is never
+turned into a float: a user's function either keeps intervals, or fails, and then has no proof.
 """
 
 import math
@@ -28,7 +28,7 @@ class Unsettled(ArithmeticError):
 
 @cache
 def context():
-    """An mpmath context of our own, whose intervals compare strictly and work in NumPy."""
+    """Make an mpmath context of our own, whose intervals compare strictly and work in NumPy."""
     from mpmath.ctx_iv import MPIntervalContext  # comes with torch; only proofs need it
 
     iv = MPIntervalContext()
@@ -71,7 +71,7 @@ def context():
 
 
 def interval(x):
-    """The interval of a number, at the precision of the moment; intervals pass."""
+    """Return the interval of a number at the current precision; intervals pass through."""
     iv = context()
     if isinstance(x, Fraction):
         return iv.mpf(x.numerator) / iv.mpf(x.denominator)
@@ -79,7 +79,7 @@ def interval(x):
 
 
 def bounds(x):
-    """Floats around an interval, rounded outwards."""
+    """Return floats around an interval, rounded outwards."""
     low, high = (float(_point(end)) for end in (x.a, x.b))
     return math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
 
@@ -94,14 +94,14 @@ def _point(x):
 
 
 def _power(x, exponent):
-    """x ** exponent, also for an interval that is exactly 0."""
+    """Return x ** exponent, also for an interval that is exactly 0."""
     if isinstance(x, np.ndarray | float) or x.a._mpi_ != x.b._mpi_ or x != 0:
         return x**exponent
     return x if exponent > 0 else x + 1 if exponent == 0 else x + math.inf
 
 
 def _power_gap(x, y, exponent):
-    """(x^e - y^e) / e, or ln(x / y) for e = 0."""
+    """Return (x^e - y^e) / e, or ln(x / y) for e = 0."""
     if exponent == 0:
         return np.log(x / y)
     return (_power(x, exponent) - _power(y, exponent)) / exponent
@@ -148,7 +148,7 @@ BENDS = {  # l''(u), where it is not 0 and l(0) is finite; each is monotone in u
 
 
 def formula(terms):
-    """l(u) for one interval u, of a sum of losses of the library; None if one has no formula."""
+    """Make l(u) of a sum of losses, for an interval u; None if one of them has no formula."""
     if any(type(loss) not in VALUES for _, loss in terms):
         return None
 
@@ -165,7 +165,7 @@ def formula(terms):
 
 
 def steepness(terms):
-    """g(u, 1 - u) of such a sum, for arrays."""
+    """Make g(u, 1 - u) of such a sum, for arrays; None if one has no formula."""
     if any(type(loss) not in SLOPES for _, loss in terms):
         return None
 
@@ -183,9 +183,9 @@ def parameters(loss, number):
 
 
 def on_simplex(u, t):
-    """The exact point behind numbers u, entry t being 1 less the others; None for e_t itself.
+    """Return the exact point behind numbers u: entry t is 1 minus the others. None for e_t itself.
 
-    Where the others add up to more than 1 by rounding, the largest gives way.
+    If rounding makes the others add up to more than 1, the largest of them is reduced.
     """
     exact = [Fraction(x) for x in u]
     exact[t] = Fraction(0)
@@ -200,10 +200,10 @@ def on_simplex(u, t):
 
 
 def gain(parts, w, t, u):
-    """Proven bounds (low, high) on F(e_t) - F(u) at an exact point; None if a part has no proof.
+    """Prove bounds (low, high) on F(e_t) - F(u) at an exact point; None if a part has no proof.
 
-    Fractions if every part is exact, else floats, rounded outwards. `parts` are those of
-    `asymmetry`, `w` and `u` Fractions.
+    The bounds are Fractions if every part is exact, else floats that are rounded outwards. `parts`
+    are those of `asymmetry`; `w` and `u` are Fractions.
     """
     vertex = [Fraction(i == t) for i in range(len(w))]
     if all(part.exact for part in parts):
@@ -225,7 +225,7 @@ def gain(parts, w, t, u):
 
 
 def _risk(parts, w, u, number):
-    """Weighted risk at a point, in the arithmetic of `number`; NCE's is its smallest limit."""
+    """Return the weighted risk at a point, in the arithmetic of `number`; NCE's smallest limit."""
     total = 0
     for part in parts:
         if part.elusive and any(x == 0 for x in u):

@@ -1,4 +1,4 @@
-"""Files that several processes share: read, written whole or not at all, set aside, locked."""
+"""Files that several processes share: read, written whole or not at all, set aside."""
 
 import contextlib
 import os
@@ -11,17 +11,17 @@ from typing import BinaryIO
 
 @contextlib.contextmanager
 def replacing(path: Path, name: str | None = None) -> Iterator[BinaryIO]:
-    """A binary file to write to; it takes the place of `path` if the block ends without an error.
+    """Open a binary file that replaces `path` when the block ends without an error.
 
-    Once it has, it is on the disk: neither a kill nor a power cut undoes it.
+    The new content is then on the disk: neither a kill nor a power cut undoes it.
 
     Parameters
     ----------
     path : Path
         Its folder has to exist.
     name : str, optional
-        Of the temporary file beside it. By default one that nobody else has; give one where there
-        is a single writer, so that what a kill leaves is overwritten next time.
+        Of the temporary file beside it; by default, a unique one. Give a name if there is only one
+        writer: the next write then overwrites what a kill left behind.
     """
     temporary = path.with_name(f".{path.name}.{name or uuid.uuid4().hex}")
     try:
@@ -45,19 +45,19 @@ def _sync_folder(folder):
 
 
 def check_regular(path: str | os.PathLike) -> None:
-    """ValueError for what is there and no file: a pipe, for one, would never end."""
+    """Raise ValueError if `path` exists and is no regular file: reading a pipe would never end."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError(f"{path}: expected a regular file")
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-    """The content of a file; ValueError for what is none."""
+    """Read a file; raise ValueError if it is no regular file."""
     check_regular(path)
     return Path(path).read_bytes()
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a file that cannot be used to a name that nothing has: *.bad, *.bad-2, ..."""
+    """Rename an unusable file to a free name: *.bad, *.bad-2, ... Return the new path."""
     number, aside = 1, path.with_name(path.name + ".bad")
     while os.path.lexists(aside):
         number += 1
@@ -65,40 +65,3 @@ def set_aside(path: Path) -> Path:
     with contextlib.suppress(FileNotFoundError):  # another process was first
         os.replace(path, aside)
     return aside
-
-
-@contextlib.contextmanager
-def locked(path: Path, seconds: float = -1) -> Iterator[bool]:
-    """Hold the lock file `path`, whose folder exists; yields whether we got it in time.
-
-    The file stays, since two processes could hold locks on two files of one name. The operating
-    system frees the lock of a process that dies.
-
-    Parameters
-    ----------
-    path : Path
-    seconds : float
-        How long to wait for it; for ever by default.
-
-    Raises
-    ------
-    OSError
-        If the file system has no locks, or the file cannot be written; the message names it.
-    """
-    from filelock import FileLock, Timeout  # what needs no locks does not need it
-
-    lock = FileLock(path, fallback_to_soft=False, preserve_lock_file=True)
-    try:
-        lock.acquire(timeout=seconds, poll_interval=0.02)
-    except Timeout:
-        yield False
-        return
-    except (NotImplementedError, OSError) as error:
-        raise OSError(
-            f"{path}: expected a file that can be locked, got {error}; keep the ledger on a file "
-            "system with locks"
-        ) from error
-    try:
-        yield True
-    finally:
-        lock.release()

@@ -1,4 +1,4 @@
-"""What is known about an l(u), and a user's own: declared, spot-checked; for `asymmetry`."""
+"""The facts that `asymmetry` knows about an l(u); those of a user's l are spot-checked."""
 
 import math
 from collections.abc import Callable
@@ -22,7 +22,7 @@ SHAPE_OR_KNOTS = (
 
 
 def quotient(a, b):
-    """a/b, exact for Fractions; 0 for b = inf, and inf (no constraint) for b <= 0."""
+    """Return a/b, exact for Fractions; 0 for b = inf, and inf (no constraint) for b <= 0."""
     if b <= 0:
         return math.inf
     return a / b if isinstance(b, Fraction) else float(a) / float(b)
@@ -30,7 +30,7 @@ def quotient(a, b):
 
 @dataclass(frozen=True)
 class Part:
-    """l, or the phi of a normalised loss, on [0, 1], and what is known about it."""
+    """The function l, or the phi of a normalised loss, on [0, 1], with the facts known about it."""
 
     value: Any  # l(u), elementwise on arrays
     slope: Any = None  # l'(u), likewise
@@ -88,7 +88,7 @@ class Part:
         return self.normalised and math.isinf(self.l0)
 
     def first_order(self, u):
-        """g(u)/g(0), the limits of the quotients as the mass that moves to t vanishes."""
+        """Return g(u)/g(0), the limits of the quotients as the mass that moves to t vanishes."""
         return [] if self.slope is None else [quotient(-s, self.g_ends[0]) for s in self.slope(u)]
 
 
@@ -96,7 +96,7 @@ class Part:
 
 
 def of_callable(loss):
-    """A user's l(u), called with one float, or one Fraction if it keeps those, at a time."""
+    """Make a part of a user's l(u), which is called with one float or Fraction at a time."""
     if not callable(loss):
         raise TypeError(f"loss: expected a loss or a function l(u), got {loss!r}")
     try:
@@ -129,10 +129,10 @@ def _exactly(value):
 
 
 def roughness(value):
-    """How far float values of l may be off by rounding: the roughness of l between close numbers.
+    """Estimate the rounding error of float values of l: the roughness of l between close numbers.
 
-    Fourth differences leave next to nothing of a smooth l, and more than the error of what its
-    formula rounds: they show the steps of u + 1e5 as well as the last bits of a logarithm.
+    The fourth differences of a smooth l are almost 0, and rounding adds more than its own error to
+    them: they show the steps of u + 1e5 as well as the last bits of a logarithm.
     """
     start = (np.arange(1, 12) * (math.sqrt(5) - 1) / 2) % 0.98 + 0.01
     u = start[:, None, None] + CLOSE[:, None] * np.arange(5.0)
@@ -173,7 +173,7 @@ def declare(part, shape):
 
 
 def _convex(part, u, chords, fuzz):
-    """A declared convex l: its method slope gives the ratio, values alone bound it from above."""
+    """Use a declared convex l: its slope gives the ratio; values only bound it from above."""
     if part.slope is None:
         return replace(part, missing="the derivative of l, as a method slope(u)")
     slope = part.slope(u)

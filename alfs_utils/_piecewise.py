@@ -53,7 +53,7 @@ class PiecewiseLinear:
 
     @property
     def cells(self):
-        """The least n such that every knot is a multiple of 1/n."""
+        """The least n for which every knot is a multiple of 1/n."""
         return math.lcm(*(x.denominator for x in self.knots))
 
     @cached_property
@@ -64,20 +64,20 @@ class PiecewiseLinear:
 
     @cached_property
     def worst(self):
-        """A memory for `worst_vertex`: many rows of a noise model have the same weights."""
+        """A cache for `worst_vertex`: many rows of a noise model have the same weights."""
         return {}
 
 
 def worst_vertex(l, weights):
-    """The least of [l(1 - D) - l(1)] / sum_i w_i [l(0) - l(v_i)] over v != 0, D = sum_i v_i <= 1.
+    """Minimise [l(1 - D) - l(1)] / sum_i w_i [l(0) - l(v_i)] over v != 0, D = sum_i v_i <= 1.
 
     On every cell between the hyperplanes u_i = knot the risk is linear. So the least quotient is at
-    a vertex of a cell, and there all u_i but one are knots.
+    a vertex of a cell, where all u_i but one are knots.
 
     Parameters
     ----------
     weights : list of Fraction
-        Of the rivals of the top class, falling; the first is positive.
+        Those of the rivals of the top class, in falling order; the first is positive.
 
     Returns
     -------
@@ -126,7 +126,7 @@ class _Vertices:
         return self.least
 
     def splits(self, sizes):
-        """(sum, gain, v) for v of knots, sum <= 1, without those that cost more and gain less."""
+        """List (sum, gain, v) for v of knots with sum <= 1, if no smaller sum gains as much."""
         states = [(0, 0, ())]
         for size in sizes:
             longer = [
@@ -152,7 +152,7 @@ class _Vertices:
         return self.near_rises[i] + self.steep[i - 1] * ((self.knots[i] - x) / self.n)
 
     def hold(self, D, near_gain, v):
-        """Take a vertex if it is worse than the worst so far, in Fractions if that is close."""
+        """Keep a vertex if it is worse than the worst so far; floats skip most of the others."""
         if self.near_rise(D) >= near_gain * float(self.least[0]) * (1 + 1e-9):
             return
         exact, l = [Fraction(x, self.n) for x in v], self.l

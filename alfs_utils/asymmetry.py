@@ -4,7 +4,7 @@ A loss L is asymmetric on weights w with a unique maximum w_t if the weighted ri
 F(u) = sum_i w_i L(u, i) has e_t as its only minimiser on the probability simplex (Definition 2 of
 Zhou et al., "Asymmetric loss functions for learning with noisy labels", ICML 2021), and on a noise
 model T if it is so on every row of T. Here L(u, i) = l(u_i) with l decreasing, g = -l' >= 0, and
-w_n is the largest weight but w_t. Every yes rests on one of these facts:
+w_n is the second largest weight. Every yes rests on one of these facts:
 
 - convex l: e_t minimises the convex F iff w_t g(1) >= w_n g(0), its first-order condition, and is
   the only minimiser if l is strictly convex; so c r >= 1 decides, with r = g(1)/g(0);
@@ -18,8 +18,8 @@ w_n is the largest weight but w_t. Every yes rests on one of these facts:
 - sums of convex and concave losses of the library: branch and bound in interval arithmetic shows
   that there is no other minimiser (`_branch_and_bound`).
 
-Every no comes with a `Witness` that is put to the test in Fractions or intervals (`_enclosure`).
-What is taken from the user, the shape of an l and its slope, is named in the certificate.
+Every no comes with a `Witness` that is verified in Fractions or intervals (`_enclosure`).
+The certificate names what it takes from the user: the shape of an l and its slope.
 
 NCE, and any normalised loss with phi(0) = inf, has no value at e_t for three classes or more; its
 risk there is read as its smallest limit, min {w_i : u_i = 0} (lower semicontinuous envelope).
@@ -65,11 +65,11 @@ VERDICTS = ("not asymmetric", "undecided", "boundary", "asymmetric")  # the wors
 class Witness:
     """A point u != e_t whose weighted risk is not above that of e_t.
 
-    Entry t of the point is exactly 1 less the others; as a float it may round to 1. `gain` is a
+    Entry t of the point is exactly 1 minus the others; as a float it may round to 1. `gain` is a
     lower bound on `vertex_risk - risk` there, proven in Fractions or by interval arithmetic, and
     is positive even where the two risks agree in float64. A gain of 0 is a tie, enough to refute:
-    e_t is not the only minimiser. Only for an l that takes nothing but floats the gain is theirs,
-    less what rounding may have added. That is measured: `proven` is False.
+    e_t is not the only minimiser. If l takes nothing but floats, the gain is computed in floats,
+    minus the rounding error, which is measured: then `proven` is False.
     """
 
     u: tuple
@@ -81,30 +81,30 @@ class Witness:
 
 @dataclass(frozen=True, repr=False)
 class Certificate:
-    """What `certify` found for one row of weights; for a matrix, for the row that binds.
+    """The result of `certify` for one row of weights; for a matrix, that of the binding row.
 
     Attributes
     ----------
     verdict : {"asymmetric", "not asymmetric", "boundary", "undecided"}
     binding : int
-        The class t; for a matrix, the smallest margin among the classes with the worst verdict.
+        The class t; for a matrix, the class of smallest margin among those with the worst verdict.
     c : float or Fraction
         Clean level w_t/w_n; for a normalised loss, that of the shifted weights.
     ratio, margin : float, Fraction or None
-        The asymmetry ratio r that c was held against, and c r - 1; None where none is known.
+        The asymmetry ratio r that c is compared with, and c r - 1; None where r is not known.
     method : str
     witness : Witness or None
-        Always there if the verdict is "not asymmetric", unless it needs a coordinate that
+        Given whenever the verdict is "not asymmetric", unless the witness needs a coordinate that
         underflows in float64.
     declarations : tuple of str
-        What was taken from the caller, or measured, but not proven.
+        What the caller declared, or what was measured, but not proven.
     missing : str
-        For "undecided", what to hand over to get a decision.
+        For "undecided", what the caller can give to get a decision.
     attained : bool
         False if every minimising sequence converges to e_t but the risk has no minimum: NCE plus
         an asymmetric loss. At bounded logits, its minimiser is not the corner of class t.
     classes : tuple of Certificate
-        One per row; a witness that no verdict needed is given for the binding class only.
+        One per row. Where a verdict needed no witness, only the binding class has one.
     """
 
     verdict: str
@@ -175,21 +175,22 @@ class Region:
 
 
 def asymmetry_ratio(loss: Callable, definition: str = "printed") -> float | Fraction:
-    """Asymmetry ratio r of l (Definition 3, eq. 7), as printed or repaired.
+    """Return the asymmetry ratio r of l (Definition 3, eq. 7), as printed or repaired.
 
     "printed": Delta u is free in [0, u_2]; the infimum is that of g(a)/g(b) over a, b >= 0,
     a + b <= 1. It is at most 1, and 1 for affine l only. c r >= 1 means that no transfer of mass
     to t raises the risk, and c r > 1 that every one lowers it: there is no spurious local minimum.
-    "repaired": Delta u = u_2. This is what Theorem 6 needs, and it has the values that the paper
-    states. Both are g(1)/g(0) for convex l; for concave l the printed one is g(0)/g(1) and the
-    repaired one is 1.
+    "repaired": Delta u = u_2. Theorem 6 needs this one, and it has the values that the paper
+    states. Both ratios are g(1)/g(0) for convex l; for concave l the printed one is g(0)/g(1) and
+    the repaired one is 1.
 
     Parameters
     ----------
     loss : pointwise loss, sum of such, or callable l(u)
         If its shape is not known, the infimum is over multiples of 1/720, or of 1/60 if l returns
         Fractions: an upper bound, exact if l is piecewise linear with its knots there. For a
-        `PiecewiseLinear` they are multiples of 1/n that have all knots, if n <= 720 has them.
+        `PiecewiseLinear` they are the multiples of 1/n, with the least n for which all knots are
+        multiples, if n <= 720.
     definition : {"printed", "repaired"}
 
     Returns
@@ -222,22 +223,23 @@ def asymmetry_ratio(loss: Callable, definition: str = "printed") -> float | Frac
 
 
 def asymmetry_ratio_upper(loss: Callable) -> float | Fraction:
-    """r_u of eq. (8), the infimum over D in (0, 1] of [l(1 - D) - l(1)] / [l(0) - l(D)].
+    """Return r_u of eq. (8), the infimum over D in (0, 1] of [l(1 - D) - l(1)] / [l(0) - l(D)].
 
-    g(1)/g(0) for convex l, 1 for concave l, never above 1. It is the exact ratio of two classes;
-    for more, c r_u >= 1 is necessary only (Theorem 8). Argument and result: `asymmetry_ratio`.
+    It is g(1)/g(0) for convex l, 1 for concave l, and never above 1. It is the exact ratio of two
+    classes; for more classes, c r_u >= 1 is only necessary (Theorem 8). Argument and result are
+    those of `asymmetry_ratio`.
     """
     return asymmetry_ratio_exact(loss, 2)
 
 
 def asymmetry_ratio_exact(loss: Callable, k: int) -> float | Fraction:
-    """Exact ratio of k classes, the infimum of [l(u_m) - l(1)] / sum_{i != m} [l(0) - l(u_i)].
+    """Return the exact ratio of k classes, inf [l(u_m) - l(1)] / sum_{i != m} [l(0) - l(u_i)].
 
     L is asymmetric on all weights (k,) with w_m/w_n = c iff c r*_k > 1, or c r*_k = 1 and the
-    infimum over u != e_m is not attained. Always printed r <= repaired r <= r*_k <= r_u <= 1, and
-    the last three are equal for convex and for concave l. Elsewhere dynamic programming finds the
-    worst way to split the mass that leaves m, exactly for a `PiecewiseLinear`. Argument and
-    result: `asymmetry_ratio`.
+    infimum over u != e_m is not attained. Always printed r <= repaired r <= r*_k <= r_u <= 1;
+    repaired r, r*_k and r_u are equal for convex and for concave l. For other l, dynamic
+    programming finds the worst way to split the mass that leaves m, exactly for a
+    `PiecewiseLinear`. Argument and result are those of `asymmetry_ratio`.
 
     Raises
     ------
@@ -291,7 +293,7 @@ def _pointwise(loss, shape=None):
 
 
 def _merge(terms, shape):
-    """A sum of pointwise losses: slopes add, so convex terms are one convex l, concave ones too."""
+    """Merge pointwise losses: slopes add, so convex terms are one convex l, concave ones too."""
     total = LossSum(terms or [(0.0, MAELoss())])
     part = Part(total.of_probability, total.slope)
     if not any(g > 0 for g in part.g_ends):
@@ -322,12 +324,12 @@ def _merge(terms, shape):
 
 
 def _fact(loss, name):
-    """What the loss's own class says of its l, else None: a subclass may have changed l."""
+    """Return what the loss's own class states about l, else None: a subclass may have changed l."""
     return getattr(loss, name) if name in vars(type(loss)) else None
 
 
 def _inverse_slope(up, flat):
-    """u with g(u) = y for one strictly convex term plus affine ones, else None."""
+    """Return y -> u with g(u) = y for one strictly convex term plus affine ones, else None."""
     c, term = up[0]
     invert = _fact(term, "inverse_slope") if len(up) == 1 else None
     affine = -sum(k * loss.slope(0.0) for k, loss in flat)
@@ -347,7 +349,7 @@ def _polyline(loss: PiecewiseLinear, shape: str | None):
 
 
 def _decide_polyline(part, w, t):
-    """Hold the exact ratio of these weights, the least of loss over gain, against 1."""
+    """Compare the exact ratio of these weights, the least loss over gain, with 1."""
     l, weights = part.polyline, [Fraction(x) for x in w.tolist()]
     rivals = sorted(_others(w, t), key=lambda i: -weights[i])
     level = quotient(weights[t], weights[rivals[0]])
@@ -374,9 +376,9 @@ def _decide_polyline(part, w, t):
 
 
 def is_asymmetric(loss: Callable, weights: npt.ArrayLike, shape: str | None = None) -> bool | None:
-    """Whether a loss is asymmetric on weights (k,) (Definition 2); None if that is not known.
+    """Return whether a loss is asymmetric on weights (k,) (Definition 2); None if not known.
 
-    `weights` are non-negative with a unique maximum and need not sum to 1. It is short for
+    `weights` are non-negative with a unique maximum and need not sum to 1. The call is short for
     `certify(loss, weights, shape).asymmetric`.
     """
     return certify(loss, _numbers("weights", weights, 1), shape).asymmetric
@@ -393,8 +395,8 @@ def certify(loss: Callable, T: npt.ArrayLike, shape: str | None = None) -> Certi
     ----------
     loss : nn.Module or callable
         A pointwise loss, a normalised one, a sum of such, a `PiecewiseLinear`, or a decreasing
-        l(u), a number for a number in [0, 1]. A callable may have a method or attribute
-        `slope(u)`, its derivative.
+        function l(u) that maps a number in [0, 1] to a number. A callable may have a method or
+        attribute `slope(u)`, its derivative.
     T : (k, k) or (k,) array_like
         Transition matrix whose rows sum to 1 with T[i, i] as unique maximum (Assumption 1), or
         one vector of non-negative weights with a unique maximum. Fractions are decided exactly if
@@ -403,24 +405,25 @@ def certify(loss: Callable, T: npt.ArrayLike, shape: str | None = None) -> Certi
         Declares the shape of an l that the library does not know. It is spot-checked, within the
         rounding errors that l shows, and named in the certificate. A convex l needs its slope,
         too: values alone, however many, do not say how l ends. Without a declaration such an l
-        gets "not asymmetric" or "undecided", and `missing` says what to hand over.
+        gets "not asymmetric" or "undecided", and `missing` says what would decide.
 
     Raises
     ------
     ValueError, TypeError
-        Naming T, weights, loss or shape: not stochastic, no unique maximum, NaN, l not decreasing
-        or not finite, a false declaration.
+        If T is not stochastic, a row or `weights` has no unique maximum, a number is NaN, l does
+        not decrease or is not finite, or a declaration is false. The message names the argument.
 
     Notes
     -----
-    Corollaries 1 to 3 for every legal parameter, equality included. Sums of convex losses are
-    convex, sums of concave ones concave; a mixed sum is certified by the ratio of its convex terms
-    (mediant bound), or decided by branch and bound in interval arithmetic, up to a hair's breadth
-    of the boundary. NCE alone is not asymmetric for k >= 3: its infimum min_i w_i is approached
-    wherever the class of least weight vanishes fastest, whatever u_t. NCE plus a loss that is
-    asymmetric is so in the limit only: see `Certificate.attained`. A normalised loss plus a
-    pointwise one is certified if both are (Theorem 5), refuted by a search, or undecided.
-    All of this is about l as on paper, without the clamps of `compat="official"`.
+    The losses of Corollaries 1 to 3 are decided for every legal parameter, equality included. Sums
+    of convex losses are convex, sums of concave ones concave. A mixed sum is certified by the ratio
+    of its convex terms (mediant bound), or decided by branch and bound in interval arithmetic,
+    except very close to the boundary. NCE alone is not asymmetric for k >= 3: its risk approaches
+    the infimum min_i w_i wherever the class of least weight vanishes fastest, whatever u_t. NCE
+    plus an asymmetric loss is asymmetric in the limit only: see `Certificate.attained`. A
+    normalised loss plus a pointwise one is certified if both are (Theorem 5), refuted by a search,
+    or undecided.
+    All of this is about the formula of l, without the clamps of `compat="official"`.
 
     Examples
     --------
@@ -469,7 +472,7 @@ NO_PROCEDURE = "nothing: no procedure here decides this sum, and no counterexamp
 
 
 def _hold(part, w, t):
-    """Hold the ratio of one part of a loss against one row of weights."""
+    """Compare the ratio of one part of a loss with one row of weights."""
     if part.polyline:
         return _decide_polyline(part, w, t)
     omega = _shifted(part, w, t)
@@ -500,7 +503,7 @@ def _hold(part, w, t):
 
 
 def _decide_sum(part, w, t, omega, level, method):
-    """A sum of convex and concave losses: branch and bound, see `_enclosure`."""
+    """Decide a sum of convex and concave losses by branch and bound, see `Enclosure`."""
     error = len(w) * 2.0**-50 * float(max(w)) if part.normalised else 0.0  # of the shift
     answer, u = part.enclosure.decide(omega, t, error)
     method = "sum: enclosures" + method.removeprefix(part.method)
@@ -523,7 +526,7 @@ def _others(w, t):
 
 
 def _shifted(part, w, t):
-    """w, or w - F(e_t) for a normalised loss: its differences first, so that 0 stays 0."""
+    """Return w, or w - F(e_t) for a normalised loss; differences come first, so that 0 stays 0."""
     if not part.normalised or part.elusive:
         return w
     l0, l1 = part.l_ends
@@ -533,7 +536,7 @@ def _shifted(part, w, t):
 
 
 def _risk(parts, w, u) -> np.ndarray:
-    """Weighted risk at u (..., k); where an elusive loss has no value, its smallest limit."""
+    """Return the weighted risk at u (..., k), the smallest limit where an elusive loss has none."""
     total: Any = 0  # Fractions stay Fractions
     for part in parts:
         phi = part.value(u)
@@ -552,7 +555,7 @@ def _vertex(w, t):
 
 
 def _witness(parts, w, t, u):
-    """A `Witness` at u if it is one: proven, or for an l of floats only, far above its noise."""
+    """Return a `Witness` at u if its gain is proven, or at least above the noise; else None."""
     u = _enclosure.on_simplex(u, t)
     if u is None:
         return None
@@ -573,7 +576,7 @@ def _witness(parts, w, t, u):
 
 
 def _direct_witness(parts, w, t):
-    """A witness in closed form: for losses of infinite l(0), and for convex ones on an edge.
+    """Return a witness in closed form: for losses of infinite l(0), for convex ones on an edge.
 
     The best (1 - d) e_t + d e_n with d a power of 2 has a gain of at least
     F(e_t) - F(u) >= grad F(u) (e_t - u) = d [w_n g(d) - w_t g(1 - d)].
@@ -630,9 +633,9 @@ def _search(parts, w, t):
 
 
 def _allocate(cost, total):
-    """Least sum_i cost[i, j_i] with sum_i j_i = s, for s = 0..total, by dynamic programming.
+    """Find the least sum_i cost[i, j_i] with sum_i j_i = s, for s = 0..total.
 
-    `cost` is (k, n + 1). Returns those sums and the j_i that give the one for s = n.
+    `cost` is (k, n + 1). Dynamic programming gives these sums, and the j_i of the sum for s = n.
     """
     n = cost.shape[1] - 1
     best = np.full(total + 1, np.inf, cost.dtype)
@@ -656,18 +659,19 @@ def _allocate(cost, total):
 def weighted_risk_minimiser(
     loss: Callable, weights: npt.ArrayLike, shape: str | None = None
 ) -> Minimum:
-    """Global minimiser of the weighted risk on the simplex, with a proven lower bound.
+    """Find the global minimiser of the weighted risk on the simplex, with a proven lower bound.
 
-    Convex l: water-filling, u_i = [g^{-1}(lambda / w_i)]_+ with sum 1, and below it the tangent
-    plane, F(v) >= F(u) + grad F(u) (v - u). Concave l: the best vertex. Any other l: the best
-    point of a grid, and below it the grid with every coordinate rounded up, for which it is
-    enough that l decreases. Normalised: Dinkelbach's iteration on the shifted weights. Bounds
-    are computed in float64 and hold up to its rounding.
+    For convex l, water-filling finds it: u_i = [g^{-1}(lambda / w_i)]_+ with sum 1. The lower bound
+    is that of the tangent plane, F(v) >= F(u) + grad F(u) (v - u). For concave l it is the best
+    vertex. For any other l it is the best point of a grid; the lower bound is the least risk on
+    the grid with every coordinate rounded up, which only needs l to decrease. For a normalised
+    loss, Dinkelbach's iteration on the shifted weights finds it. Bounds are computed in float64
+    and hold up to its rounding.
 
     Parameters
     ----------
     loss, shape
-        As in `certify`; pointwise, or normalised with a finite phi(0), else TypeError.
+        As in `certify`. The loss is pointwise, or normalised with a finite phi(0), else TypeError.
     weights : (k,) array_like
         Non-negative, not all 0; they may tie.
 
@@ -700,7 +704,7 @@ def weighted_risk_minimiser(
 
 
 def _minimise(part, w):
-    """`Minimum` of sum_i w_i l(u_i); classes of weight 0 get no mass."""
+    """Return the `Minimum` of sum_i w_i l(u_i); classes of weight 0 get no mass."""
     active, u, gap = np.flatnonzero(w), np.zeros(len(w)), 0.0
     if part.curvature in (0, -1) or not active.size:
         u[w.argmax()], method = 1, part.method
@@ -719,7 +723,7 @@ def _minimise(part, w):
 
 
 def _water_fill(part, w):
-    """u >= 0 with sum 1 and w_i g(u_i) = lambda wherever u_i > 0, for convex l and w > 0."""
+    """Return u >= 0 with sum 1 and w_i g(u_i) = lambda wherever u_i > 0, for convex l and w > 0."""
     g0, g1 = part.g_ends
     t = w.argmax()
     if len(w) == 1 or max(w[_others(w, t)]) * g0 <= w[t] * g1:
@@ -740,10 +744,10 @@ def _water_fill(part, w):
 
 
 def _largest(holds, low, high):
-    """Largest float in [low, high) where a monotone condition holds, to the last bit.
+    """Return the largest float in [low, high) where a monotone condition holds, to the last bit.
 
-    Non-negative floats are ordered like their bit patterns, so this bisects integers, 16 at a time
-    along a new last axis.
+    Non-negative floats are ordered like their bit patterns. So the search is one among integers,
+    16 of them at a time along a new last axis.
     """
     low = np.asarray(low, float).view(np.int64)
     high = np.full(low.shape, np.float64(high).view(np.int64))
@@ -760,11 +764,11 @@ def _largest(holds, low, high):
 
 
 def admissible(family: type, T: npt.ArrayLike, **fixed: float) -> Region:
-    """The a for which AGCE, AUL or AEL is asymmetric on T, in closed form (Corollaries 1 to 3).
+    """Return the a for which AGCE, AUL or AEL is asymmetric on T (Corollaries 1 to 3).
 
-    With the clean level c of T: AGCE with q < 1 iff a >= 1 / (c^(1/(1-q)) - 1), AUL with p > 1
-    iff a >= 1 / (1 - c^(-1/(p-1))), AEL iff a >= 1 / ln c; AGCE with q >= 1 and AUL with p <= 1
-    for every legal a.
+    Let c be the clean level of T. AGCE with q < 1 is asymmetric iff a >= 1 / (c^(1/(1-q)) - 1), AUL
+    with p > 1 iff a >= 1 / (1 - c^(-1/(p-1))), AEL iff a >= 1 / ln c. AGCE with q >= 1 and AUL with
+    p <= 1 are asymmetric for every legal a.
 
     Parameters
     ----------
@@ -811,7 +815,7 @@ def _power_minus_one(c, exponent):
 
 
 def _numbers(name, values, *dims):
-    """An array of floats, or of Fractions if it holds one."""
+    """Return an array of floats, or of Fractions if `values` holds one."""
     try:
         array = np.array(values, dtype=object)
         if any(isinstance(x, Fraction) for x in array.flat):
@@ -830,7 +834,7 @@ def _numbers(name, values, *dims):
 
 
 def _rows(T):
-    """(t, weights) of every row of a transition matrix, or of one vector of weights."""
+    """Return (t, weights) of every row of a transition matrix, or of one vector of weights."""
     array = _numbers("T", T, 1, 2)
     name = "weights" if array.ndim == 1 else "T"
     if array.ndim == 2:

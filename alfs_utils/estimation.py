@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Interval(NamedTuple):
-    """An estimate and its confidence interval, numbers or arrays; NaN: nothing to estimate from."""
+    """An estimate and its confidence interval, numbers or arrays; NaN where no sample was seen."""
 
     low: float | np.ndarray
     estimate: float | np.ndarray
@@ -43,13 +43,13 @@ class Interval(NamedTuple):
 
 
 def transition_intervals(counts: npt.ArrayLike, level: float = 0.95) -> Interval:
-    """Transition matrix with an interval for each entry on its own.
+    """Estimate the transition matrix, with a separate interval for each entry.
 
     Parameters
     ----------
     counts : (k, k) array_like of integers, k >= 2
     level : float
-        Confidence in (0, 1), half of the rest in each tail.
+        Confidence in (0, 1); half of the rest is in each tail.
 
     Returns
     -------
@@ -68,10 +68,10 @@ def transition_intervals(counts: npt.ArrayLike, level: float = 0.95) -> Interval
 
 
 def class_clean_level_intervals(counts: npt.ArrayLike, level: float = 0.95) -> Interval:
-    """Clean level T[i, i] / max_{j != i} T[i, j] of each class, each interval on its own.
+    """Estimate the clean level T[i, i] / max_{j != i} T[i, j] of each class, one interval each.
 
-    Parameters as in `transition_intervals`. Returns an Interval of (k,) float64; a class without
-    samples has [0, inf] and the estimate NaN.
+    The parameters are those of `transition_intervals`. The result is an Interval of (k,) float64; a
+    class without samples has [0, inf] and the estimate NaN.
 
     >>> [x.round(2).tolist() for x in class_clean_level_intervals([[60, 20], [0, 80]])]
     [[1.78, 21.19], [3.0, inf], [5.25, inf]]
@@ -83,9 +83,9 @@ def class_clean_level_intervals(counts: npt.ArrayLike, level: float = 0.95) -> I
 
 
 def clean_level_interval(counts: npt.ArrayLike, level: float = 0.95) -> Interval:
-    """Clean level c, the smallest of all classes; see `noise.clean_level`.
+    """Estimate the clean level c, the smallest of all classes; see `noise.clean_level`.
 
-    Parameters as in `transition_intervals`. Returns an Interval of floats.
+    The parameters are those of `transition_intervals`. The result is an Interval of floats.
 
     >>> [round(x, 2) for x in clean_level_interval([[60, 20], [0, 80]])]
     [1.78, 3.0, 5.7]
@@ -104,7 +104,7 @@ def _estimates(counts):
 
 
 def _ratios(counts, low_tail, high_tail):
-    """Lower and upper ends of T[i, i] / T[i, j], (k, k) each, inf on the diagonal."""
+    """Return lower and upper ends of T[i, i] / T[i, j], (k, k) each, with inf on the diagonal."""
     own = np.broadcast_to(np.diag(counts)[:, None], counts.shape)
     low = _odds(_lower(own, own + counts, low_tail))
     high = _odds(1 - _lower(counts, own + counts, high_tail))
@@ -118,7 +118,7 @@ def _odds(p):
 
 
 def _lower(successes, trials, tail):
-    """Clopper-Pearson's lower end: the p with P(X >= successes) = tail, 0 for no successes.
+    """Return Clopper-Pearson's lower end: the p with P(X >= successes) = tail; 0 for no success.
 
     log P(X >= s) is concave in log p, with slope s P(X = s) / P(X >= s), so that Newton's steps
     after the first approach the solution from below.
@@ -141,7 +141,7 @@ def _lower(successes, trials, tail):
 
 
 def _tail_over_first(s, n, x):
-    """P(X >= s) / P(X = s) for X ~ B(n, x), a sum of terms that fall, as s is above the mean."""
+    """Return P(X >= s) / P(X = s) for X ~ B(n, x); its terms fall, because s is above the mean."""
     term, total, j, n = np.ones((len(s), 1)), np.ones(len(s)), s[:, None], n[:, None]
     odds = (x / (1 - x))[:, None]
     size = min(32 + 4 * math.isqrt(n.max()), 32 + 10**6 // len(s))  # some megabytes at a time
@@ -156,7 +156,7 @@ _FEW = np.array([math.lgamma(m + 1) - m * math.log(m or 1) + m for m in range(16
 
 
 def _stirling(m):
-    """log(m! / (m / e)^m): what is left where the large parts of a binomial coefficient cancel."""
+    """Return log(m! / (m / e)^m), which remains when a binomial's large parts cancel."""
     x = np.maximum(m, 16.0)
     series = (1 / 12 - (1 / 360 - (1 / 1260 - 1 / 1680 / x**2) / x**2) / x**2) / x
     return np.where(m < 16, _FEW[np.minimum(m, 15)], np.log(2 * np.pi * x) / 2 + series)

@@ -3,6 +3,7 @@
 __all__ = ["CLASS_COUNTS", "CLASS_NAMES", "NUM_CLASSES"]
 
 NUM_CLASSES = {"digits": 10, "mnist": 10, "cifar10": 10, "cifar100": 100, "webvision": 50}
+NUM_CLASSES |= {"words": 2, "words-4": 4}
 
 # Training samples per class of the official files.
 CLASS_COUNTS = {

@@ -20,13 +20,16 @@ def build(name: str, num_classes: int, seed: int) -> nn.Module:
 
     Parameters
     ----------
-    name : {"digits_cnn", "cifar_cnn_small", "mnist_cnn", "cifar_cnn", "resnet34", "resnet50"}
+    name : {"digits_cnn", "cifar_cnn_small", "mnist_cnn", "cifar_cnn", "resnet34", "resnet50",
+        "words_mlp", "news_mlp"}
         "digits_cnn": ours, for the embedded grey 8 x 8 images: two 3 x 3 convolutions of 32
         channels (the first with stride 2) and linear layers to 128 and to the classes.
+        "words_mlp", "news_mlp": ours, for vectors of 50 and 100 numbers: linear to 128, ReLU,
+        linear to the classes.
         "cifar_cnn_small": ours, for reduced runs on a CPU: the layers of "mnist_cnn" for colour
         32 x 32 images, a twentieth of the work of "cifar_cnn".
 
-        The others are the paper's (its code's, at that); convolutions are 3 x 3, each followed by
+        The others are the networks of the paper's code; convolutions are 3 x 3, each followed by
         batch normalisation and ReLU:
 
         - "mnist_cnn", the "4-layer CNN" for grey 28 x 28 images: convolutions to 32 and to 64
@@ -67,7 +70,7 @@ def build(name: str, num_classes: int, seed: int) -> nn.Module:
 
 
 def features(network: nn.Sequential, images: torch.Tensor) -> torch.Tensor:
-    """What the last linear layer sees: (N, 128) for "mnist_cnn", after the ReLU (Figure 5)."""
+    """Compute the input of the last linear layer: (N, 128) for "mnist_cnn" (Figure 5)."""
     return network[:-1](images)
 
 
@@ -152,6 +155,12 @@ def _resnet50(num_classes):
     return nn.Sequential(layers)
 
 
+def _mlp(num_classes, inputs):
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(inputs, 128), nn.ReLU(), nn.Linear(128, num_classes)
+    )
+
+
 _BUILDERS = {
     "digits_cnn": _digits_cnn,
     "mnist_cnn": _mnist_cnn,
@@ -159,5 +168,7 @@ _BUILDERS = {
     "cifar_cnn": _cifar_cnn,
     "resnet34": _resnet34,
     "resnet50": _resnet50,
+    "words_mlp": partial(_mlp, inputs=50),
+    "news_mlp": partial(_mlp, inputs=100),
 }
 NAMES = tuple(_BUILDERS)

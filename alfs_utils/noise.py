@@ -9,8 +9,8 @@ holds 1 - eta_i on the diagonal and eta_{i,j} elsewhere. Labels are integers 0..
 >>> round(noisy.rate, 2), round(noisy.c, 6)
 (0.4, 13.5)
 
-Needs NumPy only and touches no global random state. A bad argument raises a TypeError or
-ValueError that names it, its value and what was expected.
+The module needs NumPy only and touches no global random state. A bad argument raises a TypeError
+or ValueError that names it, its value and what was expected.
 """
 
 import hashlib
@@ -63,12 +63,12 @@ _FLIPS = {
     "cifar10": {9: 1, 2: 0, 3: 5, 5: 3, 4: 7},
 }
 _TAG = 0x6E6F697365  # keeps the noise stream apart from others that start from the same seed
-# What json, zipfile and NumPy raise for damaged data.
+# The errors that json, zipfile and NumPy raise for damaged data.
 _UNREADABLE = (EOFError, KeyError, RuntimeError, TypeError, ValueError, BadZipFile, zlib.error)
 
 
 def symmetric(num_classes: int, eta: float, include_true: bool = False) -> np.ndarray:
-    """Symmetric (uniform) noise: every wrong class is equally likely.
+    """Return the matrix of symmetric (uniform) noise: every wrong class is equally likely.
 
     Parameters
     ----------
@@ -100,7 +100,9 @@ def symmetric(num_classes: int, eta: float, include_true: bool = False) -> np.nd
 
 
 def pairflip(num_classes: int, eta: float) -> np.ndarray:
-    """Pair-flip noise: class i becomes i + 1 (mod k) with probability eta; else as `symmetric`.
+    """Return the matrix of pair-flip noise: class i becomes i + 1 (mod k) with probability eta.
+
+    Parameters and result are those of `symmetric`, without `include_true`.
 
     >>> pairflip(3, 0.25)
     array([[0.75, 0.25, 0.  ],
@@ -112,7 +114,7 @@ def pairflip(num_classes: int, eta: float) -> np.ndarray:
 
 
 def asymmetric(dataset: str, eta: float, convention: str = "blocks") -> np.ndarray:
-    """Asymmetric noise: a class is mistaken for one similar class with probability eta.
+    """Return the matrix of asymmetric noise: a class becomes a similar one with probability eta.
 
     MNIST 7->1, 2->7, 3->8, 5<->6; CIFAR-10 truck->automobile, bird->airplane, cat<->dog,
     deer->horse (Patrini et al., CVPR 2017): five of ten classes change, hence about eta / 2 of all
@@ -159,14 +161,15 @@ KINDS = {
 
 
 def matrix(kind: str, dataset: str, eta: float) -> np.ndarray:
-    """The transition matrix of a kind of noise on a data set, by name.
+    """Return the transition matrix of a kind of noise on a data set.
 
     Parameters
     ----------
     kind : {"symmetric", "asymmetric", "asymmetric-superclass", "pairflip"}
-        "asymmetric" is `asymmetric`; "-superclass" its other convention, for CIFAR-100 alone.
-    dataset : {"digits", "mnist", "cifar10", "cifar100"}
-        Digits flip as MNIST's do.
+        "asymmetric" is the noise of `asymmetric`; "asymmetric-superclass" is its other convention,
+        for CIFAR-100 alone.
+    dataset : {"digits", "words", "words-4", "mnist", "cifar10", "cifar100"}
+        Digits flip as MNIST's do; words have no asymmetric noise.
     eta : float in [0, 1]
 
     Returns
@@ -177,7 +180,7 @@ def matrix(kind: str, dataset: str, eta: float) -> np.ndarray:
     0.4
     """
     option("kind", kind, KINDS)
-    option("dataset", dataset, ("digits", *_PAPERS))
+    option("dataset", dataset, ("digits", "words", "words-4", *_PAPERS))
     return KINDS[kind](dataset, eta)
 
 
@@ -201,13 +204,13 @@ class NoisyLabels:
     labels, clean : (n,) int64
         Noisy and clean labels.
     T : (k, k) float64
-        Target transition matrix, and `c` its `clean_level`.
+        Target transition matrix; `c` is its `clean_level`.
     seed, counts, recipe : int, str, str
         As given to `corrupt`; counts is "official_alfs" if that function made the labels.
     mask : (n,) bool
         True where labels differ from clean; `rate` is the share of True.
     T_realised : (k, k) float64
-        `transition_matrix` of these very labels: NaN rows for absent classes.
+        `transition_matrix` of these very labels; the rows of absent classes are NaN.
     sha256 : str
         Hash of the noisy labels as little-endian int64.
     """
@@ -256,8 +259,8 @@ class NoisyLabels:
         """Write labels, clean labels and T to `path` (.npz), and a JSON card beside it (.json).
 
         The card holds recipe, seed, counts, generator and versions, and the facts that `load`
-        verifies. Each file is replaced atomically. Returns the path, with ".npz" appended where
-        it is missing.
+        verifies. Each file is replaced atomically. Return the path; ".npz" is appended if it is
+        missing.
         """
         path, card_path = _paths(path)
         arrays = io.BytesIO()
@@ -278,8 +281,8 @@ class NoisyLabels:
     def load(cls, path: str | os.PathLike) -> "NoisyLabels":
         """Read what `save` wrote.
 
-        Raises FileNotFoundError if the .npz file or its card is missing, ValueError if one of
-        them cannot be read or they disagree (shape, hash, rate or clean level).
+        Raise FileNotFoundError if the .npz file or its card is missing, and ValueError if one of
+        them cannot be read or if they disagree (shape, hash, rate or clean level).
         """
         path, card_path = _paths(path)
         text, data = card_path.read_bytes(), io.BytesIO(path.read_bytes())
@@ -315,7 +318,8 @@ def corrupt(
 ) -> NoisyLabels:
     """Draw noisy labels from a transition matrix; the result depends on the arguments only.
 
-    With the same seed and counts, what changes at a lower rate also changes at a higher one.
+    With the same seed and counts, a label that changes at a lower rate also changes at a higher
+    one.
 
     Parameters
     ----------
@@ -327,8 +331,8 @@ def corrupt(
         Non-negative. Not a Generator, because a card can record an integer only.
     counts : {"iid", "exact"}
         "iid": every label changes independently with probability eta_i = 1 - T[i, i].
-        "exact": of the n_i samples of class i exactly round(eta_i n_i) (ties to even) change,
-        drawn without replacement. Destinations are i.i.d. from the rest of row i either way.
+        "exact": exactly round(eta_i n_i) (ties to even) of the n_i samples of class i change, drawn
+        without replacement. In both cases the new labels are i.i.d. from the rest of row i.
     recipe : str
         Free text for the card, such as "symmetric 0.4".
 
@@ -356,12 +360,12 @@ def official_alfs(
     MNIST: i.i.d. CIFAR-10/100 symmetric: exactly int(eta n) // k samples of every class, whatever
     its size. CIFAR-10 asymmetric: exactly int(eta n / 10) of each source class, which is the
     code's int(5000 eta) on the training set. CIFAR-100 asymmetric: i.i.d., in blocks.
-    This reproduces their counting, not their random stream.
+    The function reproduces the counting of that code, not its random stream.
 
     Parameters
     ----------
     labels : (n,) array_like of integers in [0, k)
-        Clean labels, n >= 1; a class must have as many samples as are to change.
+        Clean labels, n >= 1; each class must have at least as many samples as change in it.
     dataset : {"mnist", "cifar10", "cifar100"}
     kind : {"symmetric", "asymmetric"}
     eta, seed : float in [0, 1], int
@@ -391,7 +395,7 @@ def official_alfs(
 
 
 def _corrupt(labels, T, seed, quota, counts, recipe):
-    """Change the labels whose u is below eta_i, or below what leaves quota[i] of them below."""
+    """Change the labels whose u is below eta_i; with a quota, the quota[i] with the smallest u."""
     seed = integer("seed", seed, 0)
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _TAG])))
     u, v = generator.random((2, len(labels)))
@@ -411,7 +415,7 @@ def _destinations(source, T, v):
     """Invert the distribution function of each source's off-diagonal row at v in [0, 1).
 
     Indexed search (Chen and Asau, 1974): a table of the inverse on a grid says where to start.
-    A row that sums to 1 only within the tolerance may have nowhere to go: it stays.
+    A row that sums to 1 only within the tolerance may have no other class: its labels stay.
     """
     off = _off_diagonal(T)
     cdf = np.cumsum(np.where(off.any(axis=1, keepdims=True), off, np.eye(len(T))), axis=1)
@@ -430,10 +434,10 @@ def _destinations(source, T, v):
 def transition_matrix(
     clean: npt.ArrayLike, noisy: npt.ArrayLike, num_classes: int | None = None
 ) -> np.ndarray:
-    """Realised transition matrix: shares of the noisy labels among the samples of each class.
+    """Return the realised transition matrix: the shares of the noisy labels in each class.
 
     `clean` and `noisy` are (n,) integers, n >= 1; `num_classes` is k, by default one more than
-    the largest label. Returns (k, k) float64; the row of a class without samples is NaN.
+    the largest label. The result is (k, k) float64; the row of a class without samples is NaN.
 
     >>> transition_matrix([0, 0, 0, 0, 2], [0, 0, 0, 1, 2], 3)
     array([[0.75, 0.25, 0.  ],
@@ -446,9 +450,9 @@ def transition_matrix(
 
 
 def class_clean_levels(T: npt.ArrayLike) -> np.ndarray:
-    """Clean level T[i, i] / max_{j != i} T[i, j] of each class i, (k,) float64.
+    """Return the clean level T[i, i] / max_{j != i} T[i, j] of each class i, (k,) float64.
 
-    inf for a class that never changes, 0 for one that always does.
+    It is inf for a class that never changes and 0 for one that always does.
     """
     T = _transition(T)
     rival = _off_diagonal(T).max(axis=1)
@@ -456,7 +460,9 @@ def class_clean_levels(T: npt.ArrayLike) -> np.ndarray:
 
 
 def clean_level(T: npt.ArrayLike) -> float:
-    """Clean level c = min_i min_{j != i} T[i, i] / T[i, j] (remark to Theorem 6); inf: no noise.
+    """Return the clean level c = min_i min_{j != i} T[i, i] / T[i, j] (remark to Theorem 6).
+
+    It is inf if there is no noise.
 
     >>> [round(clean_level(symmetric(10, eta)), 6) for eta in (0, 0.2, 0.4, 0.6, 0.8)]
     [inf, 36.0, 13.5, 6.0, 2.25]
@@ -465,7 +471,7 @@ def clean_level(T: npt.ArrayLike) -> float:
 
 
 def is_clean_dominant(T: npt.ArrayLike) -> bool:
-    """Whether T[i, i] > T[i, j] for all j != i (Assumption 1), in other words whether c > 1.
+    """Return whether T[i, i] > T[i, j] for all j != i (Assumption 1), that is, whether c > 1.
 
     >>> is_clean_dominant(pairflip(10, 0.45)), is_clean_dominant(pairflip(10, 0.5))
     (True, False)
@@ -476,11 +482,12 @@ def is_clean_dominant(T: npt.ArrayLike) -> bool:
 def dominant_classes(
     clean: npt.ArrayLike, noisy: npt.ArrayLike, num_classes: int | None = None
 ) -> np.ndarray:
-    """Which classes are dominant in a noisy data set (Definition 1), (k,) bool.
+    """Say which classes are dominant in a noisy data set (Definition 1), (k,) bool.
 
-    Class i is if the label i is strictly the most frequent noisy label among the samples whose
-    clean label is i. A class without samples is not (eq. 4 reads 0 > 0). The data set is
-    clean-labels-dominant if all classes are. Parameters as in `transition_matrix`.
+    Class i is dominant if the label i is strictly the most frequent noisy label among the samples
+    whose clean label is i. A class without samples is not dominant (eq. 4 reads 0 > 0). The data
+    set is clean-labels-dominant if all classes are dominant. The parameters are those of
+    `transition_matrix`.
 
     >>> dominant_classes([0, 0, 0, 1, 1], [0, 0, 1, 1, 0], 3)
     array([ True, False, False])

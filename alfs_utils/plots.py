@@ -1,4 +1,4 @@
-"""The plots that anybody would want: losses and their pull, noise, curves of several runs."""
+"""Plots for general use: losses and their pull, noise, curves of several runs."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def curve(ax: Axes, number: int, name: str, runs: list[list[float]]) -> None:
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Colour and style of the line with this number: the first 28 differ."""
+    """Return colour and style of the line with this number; the first 28 differ."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "linestyle": ("-", "--", "-.", ":")[number % 4],
@@ -85,7 +85,7 @@ def loss_and_pull(
         Divide both by the pull at u = 1, and mark the clean levels of two noise models: a convex
         loss is asymmetric iff its curve, at u = 0, is not above the line.
     top : float
-        Where the left panel ends, if losses are higher.
+        Upper end of the left panel, if losses are higher.
     """
     u = np.linspace(0.002, 1, 500)
     figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2))

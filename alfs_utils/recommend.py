@@ -4,8 +4,8 @@ A convex loss is asymmetric on class-conditional noise with clean level c iff c 
 g(0)/g(1) is how much harder it pulls on a sample that the network contradicts than on one that it
 agrees with (Corollaries 1 to 3 of the paper). So robustness asks for a small 1/r. Fitting asks for
 a large one: if all pulls are alike (MAE, 1/r = 1), samples that are not fitted yet hardly move the
-logits. This is the trade-off. Recommended is the certified loss that moves them most. (With two
-classes it is MAE itself: its steps, u (1 - u), are largest at 1/2.)
+logits. This is the trade-off. `recommend` chooses the certified loss that moves them most. (With
+two classes it is MAE itself: its steps, u (1 - u), are largest at 1/2.)
 
 >>> from alfs_utils import noise
 >>> recommend(T=noise.symmetric(10, 0.8)).choice.loss
@@ -39,11 +39,12 @@ from alfs_utils.losses import (
     value_and_pull,
 )
 
-__all__ = ["Option", "Recommendation", "largest_step", "recommend", "start_of"]
+__all__ = ["Option", "Recommendation", "largest_step", "recommend", "start_of", "time_to_start"]
 
 # The paper's own examples, Section 4.1; only a is left to choose.
 FAMILIES = ((AGCELoss, {"q": 0.5}), (AULLoss, {"p": 2.0}), (AELLoss, {}))
 BASELINES = (CELoss(), GCELoss(q=0.7), MAELoss())
+QUADRATURE = np.polynomial.legendre.leggauss(100)
 
 LIMITS = (
     "The certificate takes noise to depend on the class alone. Where some samples are harder than "
@@ -59,48 +60,52 @@ SAMPLED = (
 
 @dataclass(frozen=True)
 class Option:
-    """One loss, held against the lower end of c.
+    """One loss, compared with the lower end of c.
 
     Attributes
     ----------
     loss : str
-        As `losses.loss_from_string` reads it.
+        A text that `losses.loss_from_string` reads.
     verdict : str
-        Of `certify` for the lower end of c, with "(limit)" if the risk has no minimum.
+        That of `certify` for the lower end of c, with "(limit)" if the risk has no minimum.
     needs : float
-        1/r, the clean level from which on the loss is asymmetric; inf if none suffices.
+        1/r, the least clean level for which the loss is asymmetric; inf if none suffices.
     start : float
-        See `start_of`; how well a loss begins to fit.
+        How well the loss begins to fit, see `start_of`.
+    time : float
+        How long the loss takes to fit a sample, see `time_to_start`.
     """
 
     loss: str
     verdict: str
     needs: float
     start: float
+    time: float
 
 
 @dataclass(frozen=True, repr=False)
 class Recommendation:
-    """What `recommend` found.
+    """The result of `recommend`.
 
     Attributes
     ----------
     num_classes : int
     c : Interval
-        Clean level: lower end, estimate, upper end; three times the same for a given T.
+        Clean level: lower end, estimate, upper end; all three are equal for a given T.
     level : float or None
         Confidence of the interval; None for a given T.
     doubtful : tuple of int
-        Classes whose own label is not shown to dominate: lower end of their clean level <= 1.
+        Classes whose own label may not dominate: the lower end of their clean level is <= 1.
     regions : tuple of Region
-        For AGCE (q = 0.5), AUL (p = 2) and AEL, which a are certified; empty if none is.
+        The certified a of AGCE (q = 0.5), AUL (p = 2) and AEL; empty if no loss is certified, and
+        for a T without noise.
     options : tuple of Option
-        Those three with the least such a (rounded up), and others to compare with; empty if none
-        is. Of a T without noise, CE alone.
+        These three losses with the least certified a (rounded up), and others to compare with;
+        empty if no loss is certified. For a T without noise, CE alone.
     choice : Option or None
     reason : str
     limits : tuple of str
-        What the recommendation takes for granted.
+        The assumptions of the recommendation.
     """
 
     num_classes: int
@@ -120,9 +125,10 @@ class Recommendation:
         lines = [head]
         width = max((len(option.loss) for option in self.options), default=0)
         if self.options:
-            lines.append(f"{'loss':{width}}  {'needs c':>7}  {'start':>5}  certified")
+            lines.append(f"{'loss':{width}}  {'needs c':>7}  {'start':>5}  {'time':>5}  certified")
         lines += [
-            f"{option.loss:{width}}  {option.needs:7.3g}  {option.start:5.2f}  {option.verdict}"
+            f"{option.loss:{width}}  {option.needs:7.3g}  {option.start:5.2f}  "
+            f"{option.time:5.1f}  {option.verdict}"
             for option in self.options
         ]
         lines.append(f"recommended: {self.choice.loss if self.choice else 'none is certified'}")
@@ -151,10 +157,10 @@ def recommend(
     counts : (k, k) array_like of integers
         How often class i was called j, see `estimation.count_matrix`.
     T : (k, k) array_like
-        A transition matrix that is known, so that there is nothing to estimate.
+        A known transition matrix; nothing is estimated.
     level : float
-        Confidence of the interval of c, half of the rest in each tail; all verdicts are for its
-        lower end.
+        Confidence of the interval of c; half of the rest is in each tail. All verdicts are for the
+        lower end of the interval.
 
     Returns
     -------
@@ -175,7 +181,7 @@ def recommend(
 
 
 def _recommendation(levels, c, level):
-    """`levels`: clean level of each class, or the lower end of its interval."""
+    """Recommend for c; `levels` has the clean level of each class, or its interval's lower end."""
     k, limits = len(levels), LIMITS if level is None else (SAMPLED, *LIMITS)
     doubtful = tuple(np.flatnonzero(levels - 1 <= TOLERANCE).tolist())
     if c.low - 1 <= TOLERANCE:
@@ -184,8 +190,8 @@ def _recommendation(levels, c, level):
         option = _option(CELoss(), np.eye(k)[0])
         reason = "T has no noise: there is nothing to be robust against."
         return Recommendation(k, c, level, doubtful, (), (option,), option, reason, limits)
-    # Convex, concave and affine losses depend on the largest two weights only. Beyond 1e6 the least
-    # a of AGCE would be too small for a float.
+    # Whether a convex, concave or affine loss is asymmetric depends on the largest two weights
+    # only. Beyond 1e6 the least a of AGCE would be too small for a float.
     weights = np.r_[min(c.low, 1e6), np.ones(k - 1)]
     regions = tuple(admissible(family, weights, **fixed) for family, fixed in FAMILIES)
     certified = [region.family(_above(region), **region.fixed) for region in regions]
@@ -216,9 +222,9 @@ def _refusal(c, doubtful):
 
 
 def _above(region):
-    """The least number of three digits inside a region, and not on its edge.
+    """Return the least number of three digits inside a region and not on its edge.
 
-    For AUL the digits are those of a - 1, which decides.
+    For AUL these are the digits of a - 1.
     """
     base = 1.0 if region.family is AULLoss else 0.0
     x = (float(region.threshold) - base) * (1 + 1e-9)  # 99.999... is 100
@@ -231,22 +237,37 @@ def _option(loss: Loss, weights):
     certificate = certify(loss, weights)
     verdict = certificate.verdict + ("" if certificate.attained else " (limit)")
     needs = 1 / float(certificate.ratio) if certificate.ratio else math.inf
-    return Option(repr(loss), verdict, needs, start_of(loss, len(weights)))
+    k = len(weights)
+    return Option(repr(loss), verdict, needs, start_of(loss, k), time_to_start(loss, k))
 
 
 def start_of(loss: Loss, k: int) -> float:
-    """Step of a sample at u = 1/k, where training starts, as a share of its `largest_step`."""
+    """Return the step of a sample at u = 1/k, where training starts, relative to `largest_step`."""
     return float(_step(loss, 1 / k, k)) / largest_step(loss, k)
 
 
 def largest_step(loss: Loss, k: int) -> float:
-    """Largest gradient of the label's logit, pull u (1 - u), on a grid of u in (0, 1).
+    """Return the largest gradient of the label's logit, pull u (1 - u), on a grid of u in (0, 1).
 
     The other k - 1 classes share 1 - u evenly. 1 / largest_step(loss, k) * loss has a largest step
     of 1, as cross entropy has.
     """
     u = np.r_[1 / k, np.geomspace(1e-9, 0.01, 500), np.linspace(0.01, 1, 1000)]
     return float(_step(loss, u, k).max())
+
+
+def time_to_start(loss: Loss, k: int) -> float:
+    """Return the time of gradient flow on one sample from u = 1/k to 1/2, at a `largest_step` of 1.
+
+    All logits start at 0. Then u grows at the rate pull u^2 (1-u)^2 k/(k-1). So the time is the
+    integral of (k-1)/k divided by the step over the log-odds of u. It is 0 for two classes, which
+    start at 1/2, and about k/4 for MAE and log k for cross entropy (chapter 9b).
+    """
+    nodes, weights = QUADRATURE
+    half = math.log(k - 1) / 2
+    u = 1 / (1 + np.exp(half * (1 - nodes)))
+    time = (k - 1) / k * half * (weights / _step(loss, u, k)).sum()
+    return float(time * largest_step(loss, k))
 
 
 def _step(loss, u, k):

@@ -1,8 +1,8 @@
 """The ledger: one small text file per finished run, and what can be read from many of them.
 
 A record's id is a hash of the run's configuration, so a run has one place in the ledger wherever
-and whenever it was trained. Records are written whole or not at all, and each has a checksum: what
-was changed since, by a disk or by a hand, is not a record.
+and whenever it was trained. Records are written whole or not at all, and each has a checksum: a
+file that a disk or a hand has changed is no longer a record.
 """
 
 import contextlib
@@ -21,7 +21,8 @@ from typing import Any
 import pandas as pd
 
 from alfs_utils import data
-from alfs_utils._files import locked, read_bytes, replacing, set_aside
+from alfs_utils._files import read_bytes, replacing, set_aside
+from alfs_utils._locks import locked
 from alfs_utils.training import History, RunConfig, per_class
 from alfs_utils.training.history import CURVES, check_curves, failed_epoch
 
@@ -44,11 +45,11 @@ __all__ = [
 ]
 
 Record = dict[str, Any]  # what is in a file: see `make`
-LARGEST = 1_000_000  # bytes: what is larger is no record, and is not parsed
+LARGEST = 1_000_000  # bytes; a larger file is no record, and is not parsed
 
 
 def run_id(config: RunConfig) -> str:
-    """Twelve hexadecimal digits that name a configuration.
+    """Return the twelve hexadecimal digits that name a configuration.
 
     Only the fields that differ from `RunConfig`'s defaults are hashed: a field added later, whose
     default means "as before", leaves the ids of older runs as they were. Defaults never change.
@@ -63,7 +64,7 @@ def run_id(config: RunConfig) -> str:
 
 
 def make(history: History) -> Record:
-    """The record of a run that was trained here; ValueError for one that was read from a record."""
+    """Make the record of a run that was trained here; raise ValueError if it is from a record."""
     if history.environment is None:
         raise ValueError(f"history: expected one that `train` returned, got {history!r:.100}")
     environment = asdict(history.environment)
@@ -88,16 +89,16 @@ def make(history: History) -> Record:
 
 
 def seal(record: Record) -> Record:
-    """The same record with its checksum at its end.
+    """Return the same record with "sha256", the checksum of all other entries, at its end.
 
-    "sha256" is that of the file which would hold all other entries.
+    It is the checksum of the file that would hold the other entries.
     """
     content = {name: value for name, value in record.items() if name != "sha256"}
     return content | {"sha256": hashlib.sha256(_text(content)).hexdigest()}
 
 
 def _text(record):
-    """What is in a file: a line for each entry."""
+    """Return the content of a file: a line for each entry."""
     lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
@@ -117,24 +118,24 @@ def _rounded(x):
 
 
 def path_of(config: RunConfig, folder: str | os.PathLike = "results") -> Path:
-    """Where the record of a configuration lies: `folder`/data set/id.json."""
+    """Return the path of a configuration's record: `folder`/data set/id.json."""
     return Path(folder) / config.dataset / f"{run_id(config)}.json"
 
 
 def checkpoint_of(config: RunConfig, folder: str | os.PathLike = "results") -> Path:
-    """Where an unfinished run keeps its state; its lock lies beside it, see `sweep`."""
+    """Return the path of an unfinished run's checkpoint; its lock lies beside it, see `sweep`."""
     return Path(folder) / ".work" / f"{run_id(config)}.ckpt"
 
 
 def write(record: Record, folder: str | os.PathLike = "results") -> Path:
-    """Write a record; at any moment the file is there whole or not at all. Returns its path.
+    """Write a record and return its path. At any moment the file is whole, or absent.
 
     Raises
     ------
     ValueError
         If the record is not what `read` accepts.
     OSError
-        If the file cannot be written; then what was there before is there still.
+        If the file cannot be written; an earlier file then stays as it was.
     """
     if seal(record) != record:
         raise ValueError("sha256: expected the checksum of the other entries, see `seal`")
@@ -159,7 +160,7 @@ def read(path: str | os.PathLike) -> Record:
 
 
 def _read(path):
-    """The record in a file, and its configuration."""
+    """Read the record in a file, and its configuration."""
     try:
         record, config = _parsed(read_bytes(path), sealed=True)
     except ValueError as error:
@@ -170,12 +171,12 @@ def _read(path):
 
 
 def parse(text: bytes, sealed: bool = True) -> Record:
-    """The record in a text, checked; `sealed=False` for one from before there were checksums.
+    """Read and check the record in a text; `sealed=False` accepts one older than checksums.
 
     Raises
     ------
     ValueError
-        Whatever is wrong with the text.
+        If anything is wrong with the text.
     """
     return _parsed(text, sealed)[0]
 
@@ -208,11 +209,11 @@ def _once(pairs):
 
 
 class _OtherVersionError(ValueError):
-    """A record may be whole, but is none of this version of the library."""
+    """Another version of the library wrote the record, which may be whole."""
 
 
 def _check(record):
-    """The configuration of a record; an error of any class if something is wrong with it."""
+    """Return the configuration of a record; raise an error of any class if a part is wrong."""
     if unknown := sorted(record["config"].keys() - _CONFIG):
         raise _OtherVersionError(f"written by a newer alfs_utils, which has {', '.join(unknown)}")
     config = RunConfig(**record["config"])
@@ -268,7 +269,9 @@ _NEEDED = {"status", *CURVES, *_LEGAL} - {"mixed", "tf32", "compiled", "processe
 
 
 def find(config: RunConfig, folder: str | os.PathLike = "results") -> Record | None:
-    """The record of a configuration, or None. A damaged file is renamed to *.bad and named.
+    """Find the record of a configuration; None if there is none.
+
+    A damaged file is renamed to *.bad, and a warning names it.
 
     Raises
     ------
@@ -294,15 +297,15 @@ def find(config: RunConfig, folder: str | os.PathLike = "results") -> Record | N
 
 
 def load(folder: str | os.PathLike = "results") -> pd.DataFrame:
-    """All records below a folder as a tidy table, one row per run.
+    """Load all records below a folder as a tidy table, one row per run.
 
     Returns
     -------
     DataFrame
         The fields of `RunConfig`; `last`, `best`, `noisy_validation` (test accuracy in percent),
         `repeated` (of the wrong labels), see `History`; the curves as lists; status, cost and
-        environment. Ordered by data set, loss, noise, rate and seed. Damaged files, and a second
-        copy of a run, are left out with a warning that names them.
+        environment. Rows are ordered by data set, loss, noise, rate and seed. Damaged files, and a
+        second copy of a run, are left out with a warning that names them.
     """
     rows, seen = [], {}
     with _uncollected():
@@ -324,8 +327,11 @@ def load(folder: str | os.PathLike = "results") -> pd.DataFrame:
 
 @contextlib.contextmanager
 def _uncollected():
-    """Without the garbage collector, which would go through all the lists that stay, over and over:
-    with many records this is half of the time."""
+    """Stop the garbage collector during the block.
+
+    It would go through all lists that stay, over and over, which is half of the time for many
+    records.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -336,7 +342,7 @@ def _uncollected():
 
 
 def _paths(folder) -> Iterator[Path]:
-    """All that is named like a record, in order; a folder that cannot be read is named."""
+    """Yield all files named like records, in order; warn of each folder that cannot be read."""
 
     def warn(error):
         if not isinstance(error, FileNotFoundError):
@@ -361,7 +367,7 @@ def _row(record, config):
 
 
 def runs_of(ledger: pd.DataFrame, configs: Iterable[RunConfig]) -> pd.DataFrame:
-    """The rows of `load` that are finished runs of these configurations, in their order.
+    """Return the rows of `load` that are finished runs of these configurations, in their order.
 
     A run on the official files stands for the same run on arrays ("-npz"), if there are both.
     """
@@ -381,7 +387,7 @@ def to_csv(frame: pd.DataFrame, path: str | os.PathLike) -> None:
 def pack(record: Record, path: str | os.PathLike) -> None:
     """Append a record to a .jsonl file, one line each, unless it is there already.
 
-    Several processes may do so at once.
+    Several processes may append at once.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -401,7 +407,7 @@ def pack(record: Record, path: str | os.PathLike) -> None:
 
 
 def unpack(path: str | os.PathLike, folder: str | os.PathLike = "results") -> int:
-    """Write the records of a .jsonl file into a ledger; returns how many were new.
+    """Write the records of a .jsonl file into a ledger; return how many were new.
 
     A record that the ledger already has is left as it is; a damaged line, or a record of the ledger
     that cannot be read, is named in a warning.

@@ -1,13 +1,12 @@
 """Many runs: configurations in, finished records out.
 
 Every run has one place in the ledger (`alfs_utils.records`), so a sweep can be stopped, killed and
-started again, twice at once and on several machines that share the folder: a run that is finished
-is not run again, one that somebody is at work on is left to them, one that was cut off goes on from
-its checkpoint.
+started again, twice at once and on several machines that share the folder. It skips finished runs
+and runs that another process is training, and continues interrupted runs from their checkpoints.
 
 On one machine the runs go to worker processes. Beyond it, `run` takes any executor, such as that of
-a Dask cluster. Which runs there are is not for this room to say: `python -m alfs_utils sweep` knows
-those of the paper.
+a Dask cluster. This room does not choose the runs: `python -m alfs_utils sweep` knows those of the
+paper.
 """
 
 import atexit
@@ -40,7 +39,7 @@ from tqdm import tqdm
 
 from alfs_utils import data, records, training
 from alfs_utils._arguments import integer, real
-from alfs_utils._files import locked
+from alfs_utils._locks import locked
 from alfs_utils.data import human
 from alfs_utils.training import RunConfig
 from alfs_utils.training.environment import agreed, device_of, process
@@ -54,12 +53,12 @@ DONE = "done"
 
 @dataclass(frozen=True)
 class Job:
-    """What all runs of a sweep share; see `run`. It goes to the workers."""
+    """The arguments that all runs of a sweep share, see `run`; workers get a copy."""
 
     results: Path
     device: str | None
     threads: int
-    flag: Path  # is there as long as the sweep is to go on
+    flag: Path  # a file that exists as long as the sweep is to go on
     pack: Path | None
     weights: Path | None
     how: dict[str, bool]
@@ -81,7 +80,7 @@ def run(
     describe: Callable[[RunConfig], str] = str,
     executor: Executor | None = None,
 ) -> dict[str, int]:
-    """Train what is not yet in the ledger; every finished run is written as it ends.
+    """Train the runs that the ledger lacks, and write each as it ends.
 
     A script that calls this needs the usual ``if __name__ == "__main__":``, because worker
     processes import it.
@@ -104,12 +103,12 @@ def run(
     weights : path, optional
         A folder for the final weights, id.pt.
     deterministic, compiled : bool
-        See `training.train`; both are for GPUs, and the records say them.
+        See `training.train`; both are for GPUs, and the records have them.
     progress : bool, optional
-        False: say nothing. Otherwise every run that ends gives a line on standard error, and there
-        is a bar: if standard error is a terminal (None), or in any case (True).
+        False shows nothing. Otherwise every run that ends gives a line on standard error, and there
+        is a bar: only if standard error is a terminal (None), or always (True).
     describe : callable
-        What to call a run in these lines.
+        Gives the name of a run in these lines.
     executor : concurrent.futures.Executor, optional
         Where to run instead of in local processes, for example a Dask client's `get_executor()`.
         Its workers must see the folder `results` under the same path, and the data.
@@ -117,13 +116,14 @@ def run(
     Returns
     -------
     dict
-        Number of runs by outcome: "done", "already done", "elsewhere" (another sweep is at it),
+        Number of runs by outcome: "done", "already done", "elsewhere" (another sweep trains it),
         "stopped", "failed".
 
     Raises
     ------
     ValueError, OSError
-        Before anything is trained: bad arguments, missing or damaged data, no place to write.
+        Before training starts: if an argument is wrong, data are missing or damaged, or a place
+        cannot be written to.
     """
     _check_arguments(workers, device, threads, time_budget, compiled, executor)
     _check_data(configs)
@@ -156,7 +156,7 @@ def run(
 
 
 def _outcomes(todo, job, workers):
-    """Yield each configuration, its outcome and a word on it, as they end.
+    """Yield each configuration, its outcome and a message, as they end.
 
     `workers` is an executor, or the number of processes here.
     """
@@ -197,7 +197,7 @@ def _check_arguments(workers, device, threads, time_budget, compiled, executor):
 
 
 def _check_data(configs):
-    """What is missing is found now, not in every worker."""
+    """Load every data set once, so that a missing file stops the sweep before it starts."""
     for dataset in sorted({c.dataset for c in configs}):
         clean = data.load(dataset).train_labels
         for labels in sorted({c.noise for c in configs if c.dataset == dataset} & {*human.NAMES}):
@@ -222,7 +222,7 @@ def _name_lost_weights(weights, done):
 
 @contextmanager
 def _flag(results, time_budget):
-    """A file that is there while the sweep goes on; locked, so that `_clean` knows that it does."""
+    """Keep a locked file as long as the sweep goes on, so that `_clean` leaves it there."""
     flag = results / ".work" / f"sweep-{uuid.uuid4().hex}"
     with locked(flag):
         late = threading.Timer(time_budget or 0, flag.unlink, [True])
@@ -249,7 +249,7 @@ def _result_of(future):
 def train_into(
     results: str | os.PathLike, config: RunConfig, device: str, *, pack=None, **how
 ) -> tuple[str, str]:
-    """Train a run and write its record, unless that is done or somebody is at it.
+    """Train a run and write its record, unless that exists or another process trains the run.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ def train_into(
     Returns
     -------
     outcome, message : str
-        "done", "already done" or "elsewhere", and a word on it.
+        "done", "already done" or "elsewhere", and a line about it.
 
     Raises
     ------
@@ -292,7 +292,7 @@ def train_into(
 
 
 def _packed(record, pack):
-    """Append a record to the packed file, if there is one; a full disk there costs a warning."""
+    """Append a record to the packed file, if there is one; a full disk only causes a warning."""
     try:
         if pack:
             records.pack(record, pack)
@@ -304,13 +304,13 @@ def _packed(record, pack):
 
 
 def _room(checkpoint):
-    """The file that keeps room on the disk for the record, in case that fills up meanwhile."""
+    """Return the path of the file that reserves room on the disk for the record."""
     return checkpoint.with_suffix(".room")
 
 
 @contextmanager
 def _mine(checkpoint: Path, wanted: bool) -> Iterator[bool]:
-    """Lock a run and keep room for its record; yields whether the run is ours."""
+    """Lock a run and reserve room for its record; yield whether the run is ours."""
     if not wanted:
         yield True
         return
@@ -328,7 +328,7 @@ def _mine(checkpoint: Path, wanted: bool) -> Iterator[bool]:
 
 
 def _clean(results, pack):
-    """Remove what killed processes left, of runs and sweeps that nobody is at."""
+    """Remove files that killed processes left behind; skip runs and sweeps that go on."""
     work = results / ".work"
     for flag in work.glob("sweep-*"):
         with locked(flag, 0) as gone:
@@ -353,13 +353,13 @@ def _clean_run(results, run_id, pack):
                 checkpoint.unlink()
 
 
-# A run changes torch's random generator, number of threads and deterministic mode, which are all of
-# the process: where a Dask worker has several threads, they take turns.
+# A run changes torch's random generator, number of threads and deterministic mode, which belong to
+# the whole process. So the threads of a Dask worker take turns.
 _ALONE = threading.Lock()
 
 
 def _one(config, job):
-    """Train one configuration, in a worker; returns its outcome and a word on it."""
+    """Train one configuration in a worker; return its outcome and a message."""
     with _ALONE:
         torch.set_num_threads(job.threads)
         if job.how["deterministic"]:
@@ -381,7 +381,7 @@ def _default_device():
 
 
 def _stopper(flag):
-    """A cheap question: is it time to stop? The file system is asked at most once a second."""
+    """Make a function that says whether to stop; it asks the disk at most once a second."""
     asked, answer = -1.0, False
 
     def stop():
@@ -398,9 +398,9 @@ def _stopper(flag):
 
 
 def _in_a_process(pools, config, job):
-    """Train a configuration in the process of this thread, which is made anew when it is broken.
+    """Train a configuration in this thread's worker process; start a new one if that has died.
 
-    A process of its own for each thread: a pool of many is lost as a whole when one of them dies.
+    Each thread has a pool of one process: a larger pool is lost as a whole when one process dies.
     """
     thread = threading.get_ident()
     for _ in range(TRIES):
@@ -437,7 +437,7 @@ def _die_with_parent():
 
 
 def states(configs: Sequence[RunConfig], results: str | os.PathLike = "results") -> list[str]:
-    """State of each configuration, one of five.
+    """Say in which of five states each configuration is.
 
     "done"; "running"; "interrupted": it has a checkpoint; "to do"; "unreadable": its record cannot
     be read, or another version of the library wrote it; a warning says why.
@@ -464,10 +464,10 @@ def _state(config, results):
 def estimate(
     configs: Sequence[RunConfig], device: str | None = None, threads: int = 1, steps: int = 30
 ) -> float:
-    """Hours that the runs would take here, one after the other.
+    """Estimate how many hours the runs would take here, one after the other.
 
-    Times `steps` training steps, and a part of the test, of one run of each data set, network and
-    precision.
+    The function times `steps` training steps, and a part of the test, of one run of each data set,
+    network and precision.
     """
     _check_arguments(1, device, threads, None, False, None)
     torch.set_num_threads(integer("threads", threads, 1))

@@ -15,7 +15,9 @@ from conftest import outcome
 
 from alfs_utils.losses import GCELoss, MAELoss, NCELoss
 from alfs_utils.paper import checks
-from alfs_utils.paper.checks import Check, corollaries, ratio, tolerance
+from alfs_utils.paper.checks import Check, corollaries, excess_risk, limits, ratio, tolerance
+from alfs_utils.paper.checks.limits import _partly_certified as partly_certified
+from alfs_utils.paper.checks.limits import above_the_limit
 from alfs_utils.paper.printed import CELLS
 from alfs_utils.paper.verdicts import VERDICTS
 
@@ -37,6 +39,7 @@ EXPECTED = {entry.check: entry.verdict.replace("proved here", "true") for entry 
     "excess_risk.excess_risk_convex": "repaired",
     "asymmetric.complete_asymmetry_criterion": "true",
     "calibration.monotonicity": "false",
+    "limits.start_times": "true",
     "ratio.k_class_ratio": "true",
     "ratio.landscape": "true",
     "tolerance.theorem_4_limit": "true",
@@ -105,6 +108,30 @@ def no_cases(*arguments, **options):
     return []
 
 
+def with_limit_zero(loss, error, agreement):
+    excess, limit = above_the_limit(loss, error, agreement)
+    return excess - limit, 0.0
+
+
+def fast_to_its_limit(loss, error, agreement):
+    excess, limit = above_the_limit(loss, error, agreement)
+    return limit + (excess - limit) ** 2, limit
+
+
+def one_label_is_the_distribution(counts, rng):
+    counts[:] = limits.one_label_each(counts, rng)
+    return counts
+
+
+def with_p0_added(margins, budget):
+    return limits.fill_up(margins, budget) + (margins <= 0).mean() * (np.asarray(budget) > 0)
+
+
+def nothing_to_gain(loss):
+    w, n, margins, least, _ = partly_certified(loss)
+    return w, n, margins, least, least
+
+
 # For each check, arguments and names of its module under which its control has nothing to refute.
 # Where a control has two parts, either is left without.
 SILENT = {
@@ -155,6 +182,32 @@ SILENT = {
     "excess_risk.excess_risk_multiclass": [{"losses": ()}],
     "excess_risk.minimal_risk_minimal_error": [{"right": everything}],
     "excess_risk.theorem_2": [{"printed": lambda l: 10**9}],
+    "limits.bernstein_condition": [{"CERTIFIED": (MAELoss(),)}],
+    "limits.convex_calibration": [
+        {"losses": ()},
+        {"losses": excess_risk.CONVEX[:1], "constant": lambda loss, k, c: 1e9},
+    ],
+    "limits.fast_rate": [
+        {"above_the_limit": with_limit_zero},
+        {"above_the_limit": fast_to_its_limit},
+    ],
+    "limits.interpolation": [
+        {"labels": lambda counts, rng: counts},  # none is wrong
+        {"labels": one_label_is_the_distribution},
+    ],
+    "limits.not_convex_in_logits": [{"never_convex": everything}, {"CELoss": MAELoss}],
+    "limits.partial_certificate": [
+        {"CERTIFIED": ()},
+        {"bound": with_p0_added},
+        {"_partly_certified": nothing_to_gain},
+    ],
+    "limits.slow_start": [
+        {"cross_entropy": lambda k: k - 2},
+        {"convex": lambda k, c: limits.convex_time(k, c) + 1e-3},
+    ],
+    "limits.start_times": [{"rate": lambda u, pull, k: limits.flow(u, pull, k) / 1.2}],
+    "limits.time_and_range": [{"bound": lambda k, c: limits.time_range_bound(k, c) / 2}],
+    "limits.twice_bent": [{"twice_bent_excess": lambda d, *others: 0 * d + 1}],
     "ratio.definition_3_values": [
         {"paper": lambda loss: (ratio.paper_ratio(loss) - 1e-3) / 1.005, "losses": [MAELoss()]}
     ],

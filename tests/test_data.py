@@ -68,7 +68,7 @@ def test_digits_are_scikit_learns_split_by_position():
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    known = "'digits', 'mnist', 'cifar10', .*'webvision-mini'"
+    known = "'digits', 'mnist', 'cifar10', .*'words-4'"
     with pytest.raises(ValueError, match=f"^name: expected one of {known}, got 'mnits'"):
         data.load("mnits")
 

@@ -15,6 +15,8 @@ SHAPES = {
     "cifar_cnn_small": (3, 32, 32),
     "cifar_cnn": (3, 32, 32),
     "resnet34": (3, 32, 32),
+    "words_mlp": (50, 1, 1),
+    "news_mlp": (100, 1, 1),
 }
 
 
@@ -146,7 +148,8 @@ def test_initial_weights_are_uniform_within_the_bounds(name):
         for layer in models.build(name, 10, seed=0).modules()
         if isinstance(layer, nn.Conv2d | nn.Linear)
     ]
-    assert len(layers) == {"cifar_cnn": 8, "resnet34": 37}.get(name, 4)
+    depth = {"cifar_cnn": 8, "resnet34": 37, "words_mlp": 2, "news_mlp": 2}
+    assert len(layers) == depth.get(name, 4)
     for layer in layers:
         fan_in = layer.weight[0].numel()
         if isinstance(layer, nn.Conv2d):  # Kaiming uniform for ReLU
@@ -194,6 +197,6 @@ def test_it_maps_images_to_as_many_logits_as_classes(name):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    known = "'digits_cnn', 'mnist_cnn', .*'resnet50'"
+    known = "'digits_cnn', 'mnist_cnn', .*'news_mlp'"
     with pytest.raises(ValueError, match=f"^name: expected one of {known}, got 'resnet'"):
         models.build("resnet", 10, seed=0)

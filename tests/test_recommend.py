@@ -8,13 +8,22 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
 
 from alfs_utils import noise
 from alfs_utils import recommend as room
 from alfs_utils.asymmetry import certify
-from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, CELoss, MAELoss, loss_from_string
-from alfs_utils.recommend import largest_step, recommend, start_of
+from alfs_utils.losses import (
+    AELLoss,
+    AGCELoss,
+    AULLoss,
+    CELoss,
+    MAELoss,
+    loss_from_string,
+    value_and_pull,
+)
+from alfs_utils.recommend import largest_step, recommend, start_of, time_to_start
 
 PROPERTY = settings(derandomize=True, deadline=None, max_examples=40)
 
@@ -182,7 +191,7 @@ def test_huge_clean_levels_stay_within_floats():
 def test_the_printed_table():
     lines = repr(recommend(counts=np.array([[90, 10], [5, 95]]))).splitlines()
     assert lines[0] == "c = 9, 95 % interval 4.67 to 21.8"
-    assert lines[1].split() == ["loss", "needs", "c", "start", "certified"]
+    assert lines[1].split() == ["loss", "needs", "c", "start", "time", "certified"]
     assert [line.split("Loss")[0] for line in lines[2:8]] == "AGCE AUL AEL CE GCE MAE".split()
     assert lines[8].startswith("10.0 * NCELoss() + 1.0 * AGCELoss")
     assert lines[9].startswith("recommended: ")
@@ -193,6 +202,21 @@ def test_the_sum_with_nce_is_certified_in_the_limit_only():
     found = recommend(T=noise.symmetric(10, 0.4))
     assert found.options[-1].verdict == "asymmetric (limit)" and found.num_classes == 10
     assert found.options[-1].start > found.choice.start
+    assert found.options[-1].time < found.choice.time
+
+
+@pytest.mark.parametrize("k", [2, 10, 100])
+def test_time_to_start(k):
+    """Against an independent integral in u; that of cross entropy is the logarithm of k."""
+    for option in recommend(T=noise.symmetric(k, 0.3)).options:
+        loss = loss_from_string(option.loss)
+
+        def slowness(u, loss=loss):
+            return (k - 1) / k / (value_and_pull(loss, u, k)[1] * (u * (1 - u)) ** 2)
+
+        time = largest_step(loss, k) * quad(slowness, 1 / k, 0.5)[0]
+        assert option.time == time_to_start(loss, k) == pytest.approx(time, rel=1e-6, abs=1e-12)
+    assert time_to_start(CELoss(), k) < 1.2 * math.log(k) + 1
 
 
 def test_bad_input():

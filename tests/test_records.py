@@ -198,7 +198,7 @@ def damages(text, record):
     yield "no object", "[1, 2]"
     yield "no text", b"\xff\xfe\x00garbage"
     yield "another value", text.replace('"seconds": ', '"seconds": 1')
-    yield "a key twice", text.replace('"threads"', '"seconds": 1.0,\n"threads"')
+    yield "a key twice", text.replace('"seconds": ', '"seconds": 1.0,\n"seconds": ')
     yield "deep nesting", text.replace('"threads"', '"deep": ' + "[" * 100_000 + ',\n"threads"')
     yield "a number of 5000 digits", text.replace('"threads": 1', '"threads": ' + "9" * 5000)
     yield "too large", text + " " * records.LARGEST

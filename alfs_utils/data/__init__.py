@@ -4,12 +4,12 @@ A whole data set is two tensors of images and two of labels, so that a batch is 
 file: no loader processes, and the same code on a CPU and on a GPU. Images stay uint8 until they
 reach the network (`DataSet.normalise`), which is four times smaller and exact.
 
-Files are looked for in one folder: the environment variable ALFS_DATA_DIR, or `data/` in the
-working directory. Nothing is downloaded unless asked for.
+All files are in one folder: that of the environment variable ALFS_DATA_DIR, or `data/` in the
+working directory. Only `load(..., download=True)` downloads them.
 """
 
 from alfs_utils._arguments import option
-from alfs_utils.data import webvision
+from alfs_utils.data import webvision, words
 from alfs_utils.data.dataset import DataSet, augment, draw_augmentation
 from alfs_utils.data.files import base_name, cifar, digits, find, folder, mnist
 
@@ -32,7 +32,7 @@ def load(name: str, download: bool = False) -> DataSet:
     Parameters
     ----------
     name : {"digits", "mnist", "cifar10", "cifar100", "cifar10-npz", "cifar100-npz",
-        "webvision-mini"}
+        "webvision-mini", "words", "words-4"}
         "digits" is embedded in scikit-learn and needs no download: 1,797 grey 8 x 8 images of the
         ten digits (Alpaydin & Kaynak 1998). Every fifth image is a test image (360, taken in the
         file's order), the other 1,437 train.
@@ -43,11 +43,13 @@ def load(name: str, download: bool = False) -> DataSet:
 
         A name in "-npz" reads `cifar10.npz` or `cifar100.npz` instead, for those who have CIFAR as
         arrays: uint8 `train_x`, `test_x` of shape (N, 32, 32, 3), `train_y`, `test_y` of shape
-        (N,), in torchvision's order. Shapes and class counts are verified, pixels cannot be; the
+        (N,), in torchvision's order. Shapes and class counts are verified; pixels cannot be, so the
         name keeps runs on them apart.
 
         "webvision-mini" stays in files, which are decoded as they are needed:
         `alfs_utils.data.webvision`. It is not downloaded.
+
+        "words" and "words-4" come along, in two and in four classes: `alfs_utils.data.words`.
     download : bool, default False
         Whether missing official files may be fetched by torchvision.
 
@@ -68,7 +70,7 @@ def load(name: str, download: bool = False) -> DataSet:
 
 
 def sources(name: str) -> tuple[str, ...]:
-    """The names under which a data set may have been trained on, the official files first."""
+    """Return the names under which a data set may have been trained on, official files first."""
     return tuple(source for source in NAMES if base_name(source) == base_name(name))
 
 
@@ -84,5 +86,6 @@ _LOADERS = {
     "cifar10-npz": cifar,
     "cifar100-npz": cifar,
     "webvision-mini": _webvision,
+    **dict.fromkeys(words.CUTS, words.load),
 }
 NAMES = tuple(_LOADERS)

@@ -6,7 +6,7 @@ it attaches Python code to two operators (`nms`, `qnms`) that were never declare
 signatures is enough: data sets, transforms and models need neither. A healthy torchvision imports
 at the first try and nothing is declared.
 
-Use it as `from alfs_utils._torchvision import torchvision`.
+Use it as `from alfs_utils.data._torchvision import torchvision`.
 """
 
 import torch

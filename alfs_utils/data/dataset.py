@@ -73,12 +73,13 @@ class DataSet:
         places : list of slice
             Each batch as a part of `order`.
         augmentation : torch.Generator, optional
-            Draws the augmentation of all of `order`, whatever `places` are; None for none.
+            It draws the augmentation of all of `order`, whatever `places` are. None: images are
+            not augmented.
 
         Yields
         ------
         index, images : Tensor
-            The part of `order`, and its images, float32 (n, C, H, W), normalised.
+            A part of `order` and its images, float32 (n, C, H, W), normalised.
         """
         draws = None
         if augmentation is not None:
@@ -154,16 +155,16 @@ def draw_augmentation(
 def augment(images: Tensor, draws: Tensor | None) -> Tensor:
     """Crop, mirror and rotate each image by its own draw, filling with black.
 
-    All three are one look-up: every output pixel is found at one place of the input or nowhere.
-    Pixel for pixel what Pillow gives for the same parameters (rotation: nearest neighbour).
+    All three are one look-up: every output pixel comes from one place of the input or from nowhere.
+    The result equals Pillow's pixel for pixel (rotation: nearest neighbour).
 
     Parameters
     ----------
     images : Tensor
         Shape (N, C, H, W), any dtype. Augment before normalising, so that zero means black.
     draws : Tensor or None
-        Of `draw_augmentation`, shape (N, 3) or (N, 9), on the device of `images`; None returns the
-        images as they are.
+        The result of `draw_augmentation`, shape (N, 3) or (N, 9), on the device of `images`. With
+        None the images are returned as they are.
 
     Returns
     -------
@@ -195,8 +196,9 @@ def _within(index, size):
 
 
 def rotation_coefficients(degrees, height, width):
-    """Pillow's `Image.rotate` as coefficients: where does output pixel (column, row) come from?
+    """Return the coefficients with which Pillow's `Image.rotate` finds the source of a pixel.
 
+    Output pixel (column, row) comes from (column', row'), where
     column' = c + a column + b row and row' = f + d column + e row, in 16.16 fixed point.
     """
     angle = -degrees * (math.pi / 180)

@@ -15,23 +15,23 @@ import torch
 from alfs_utils._files import check_regular, read_bytes
 from alfs_utils.data.dataset import DataSet
 
-# Bytes of the largest file of MNIST (unpacked) and array of CIFAR, and some more: what claims to be
-# larger is not unpacked.
+# A little more than the bytes of MNIST's largest file (unpacked) and of CIFAR's largest array. What
+# claims to be larger is not unpacked.
 LARGEST = 160_000_000
 
 
 def folder() -> Path:
-    """The folder of the data files: ALFS_DATA_DIR, or `data` in the working directory."""
+    """Return the folder of the data files: ALFS_DATA_DIR, or `data` in the working directory."""
     return Path(os.environ.get("ALFS_DATA_DIR") or "data")
 
 
 def base_name(name: str) -> str:
-    """The data set behind a name: "cifar10" for "cifar10-npz", "webvision" for "webvision-mini"."""
+    """Return the data set behind a name, such as "cifar10" for "cifar10-npz"."""
     return name.removesuffix("-npz").removesuffix("-mini")
 
 
 def find(name: str) -> str:
-    """`name`, or `name` + "-npz" where only the arrays are at hand."""
+    """Return `name`, or `name` + "-npz" where only the arrays are at hand."""
     official = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}
     if name in official and not (folder() / official[name]).exists():
         if (folder() / f"{name}.npz").exists():
@@ -40,10 +40,10 @@ def find(name: str) -> str:
 
 
 def read_npz(path: Path, names: Iterable[str], largest: int) -> dict[str, np.ndarray]:
-    """The arrays of these names in an .npz file, without pickle.
+    """Read the arrays of these names from an .npz file, without pickle.
 
-    ValueError for whatever is wrong with the file, among it an array of more than `largest` bytes,
-    which is not unpacked.
+    Raise ValueError if anything is wrong with the file. An array of more than `largest` bytes is
+    not unpacked, but counts as wrong.
     """
     check_regular(path)
     try:
@@ -69,8 +69,7 @@ def _read_array(archive, name, largest):
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != left:
             raise ValueError(f"{name}: expected {left} bytes of plain numbers, got {shape}")
         content = np.empty(left, np.uint8)
-        # At the end the archive compares its checksum.
-        if file.readinto(content) != left or file.read(1):
+        if file.readinto(content) != left:  # at its end, it compares the checksum of the archive
             raise ValueError(f"{name}: expected {left} bytes")
     return content.view(dtype).reshape(shape, order="F" if fortran else "C")
 
@@ -137,7 +136,7 @@ def mnist(name, download) -> DataSet:
 
 
 def _unpacked(path, name):
-    """`path` and its content, or `path`.gz and its content unpacked."""
+    """Return `path` and its content, or `path`.gz and its content unpacked."""
     packed = path.with_name(path.name + ".gz")
     if path.exists():
         return path, read_bytes(path)

@@ -1,8 +1,8 @@
-"""CIFAR-10N and CIFAR-100N: the training labels of CIFAR-10 and CIFAR-100, given anew by people.
+"""CIFAR-10N and CIFAR-100N: the training labels of CIFAR-10 and CIFAR-100 that people gave anew.
 
 Wei et al., "Learning with noisy labels revisited: a study using real-world human annotations",
 ICLR 2022; licence CC BY-NC 4.0 (no commercial use), so the files are never part of this project.
-They are looked for in the folder `ALFS_DATA_DIR` ("data" if it is not set):
+They belong in the folder `ALFS_DATA_DIR` ("data" if it is not set):
 
     CIFAR-10_human.pt, CIFAR-100_human.pt      as published, or
     CIFAR-10_human.npz, CIFAR-100_human.npz    the same arrays without pickle, see `convert`
@@ -106,7 +106,7 @@ def load(name: str, clean=None) -> NoisyLabels:
         and where the file's clean labels differ from `clean`. It names the file, what was expected,
         the first offenders and their number, and a command that mends it.
     FileNotFoundError
-        With the command that downloads the file, and its licence.
+        If there is no file; the message has the command that downloads it, and the licence.
     """
     dataset = DATASETS[option("name", name, NAMES)]
     source, k = SOURCES[dataset], NUM_CLASSES[dataset]
@@ -129,7 +129,7 @@ def convert(dataset: str) -> Path:
     """Write the arrays of a published file beside it as .npz, which `load` prefers.
 
     `dataset` is "cifar10" or "cifar100". The arrays keep their names (clean_label, aggre_label,
-    ...), as (50000,) uint8; those of coarse labels are left out. Returns the path.
+    ...), as (50000,) uint8; those of coarse labels are left out. Return the path.
     """
     source = SOURCES[option("dataset", dataset, SOURCES)]
     path = folder() / source.file
@@ -142,8 +142,8 @@ def convert(dataset: str) -> Path:
 def write_counts(folder: str | os.PathLike) -> list[Path]:
     """Write one .csv per label set into `folder`: rows are true classes, columns given labels.
 
-    Also `cifar10n-random1-random2.csv`: only images that the first two people gave the same label.
-    Returns the paths.
+    One more, `cifar10n-random1-random2.csv`, counts only the images that the first two people gave
+    the same label. Return the paths.
     """
     first, second = load("cifar10n-random1"), load("cifar10n-random2")
     same = first.labels == second.labels
@@ -182,7 +182,7 @@ def _mend(source):
 
 
 def _read(source):
-    """(path, arrays by name), from the .npz if there is one."""
+    """Return (path, arrays by name), from the .npz if there is one."""
     path = (folder() / source.file).with_suffix(".npz")
     if not path.exists():
         path = path.with_suffix(".pt")

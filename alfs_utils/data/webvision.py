@@ -3,7 +3,7 @@
 The labels are the search terms that found the images, so they are noisy as they come. About 66,000
 images train a ResNet-50; 2,500 of the validation set, 50 per class and checked by people, test it.
 
-Two layouts are understood, in the folder `webvision` of `ALFS_DATA_DIR` ("data" if it is not set):
+The folder `webvision` of `ALFS_DATA_DIR` ("data" if it is not set) has one of two layouts:
 
     info/train_filelist_google.txt    "google/q0001/name.jpg 0": 1,000 classes; 0 to 49 are taken
     info/val_filelist.txt             "val000001.jpg 0", images in val_images_256/
@@ -18,10 +18,10 @@ The data are at https://data.vision.ee.ethz.ch/cvl/webvision/download.html (16 G
     python -m alfs_utils webvision estimate --precision bfloat16
     torchrun --nproc-per-node 4 -m alfs_utils webvision train --row AGCE --results results
 
-What is wrong with the lists is found before training starts. A damaged image shows only when it is
-decoded: `verify` decodes all of them once. Met in training it stops the run with an error that
-names it, and the run goes on from its checkpoint once the file is mended. It is not left out in
-silence, for then two people would train on different data and call it the same.
+Errors in the lists are found before training starts. A damaged image shows only when it is
+decoded; `verify` decodes all images once. In training, a damaged image stops the run with an error
+that names it, and the run continues from its checkpoint once the file is mended. The image is not
+left out in silence, for then two people would train on different data and call it the same.
 
 With several processes each has its share of every batch; batch normalisation takes its statistics
 from the share, as usual, so more processes are a slightly different run (no SyncBatchNorm).
@@ -62,8 +62,8 @@ TRAIN_IMAGES, TEST_IMAGES = range(60_000, 70_000), 2_500
 class WebVision:
     """WebVision "Mini" as files: decoded batch by batch, augmented image by image.
 
-    It stands where a `data.DataSet` stands in training; batches come in the order asked for, each
-    image with random numbers of its own, so that they do not depend on the number of workers.
+    Training uses it like a `data.DataSet`. Batches come in the order asked for, and each image has
+    random numbers of its own, so the batches do not depend on the number of workers.
 
     Attributes
     ----------
@@ -100,16 +100,17 @@ class WebVision:
     def train_batches(
         self, order: Tensor, places: list[slice], augmentation: torch.Generator | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Training images in a given order; see `data.DataSet.train_batches`.
+        """Yield training images in a given order; see `data.DataSet.train_batches`.
 
-        Augmented as `RandomResizedCrop(224)`, `RandomHorizontalFlip()`, `ColorJitter(0.4, 0.4, 0.4,
-        0.2)` of torchvision; without `augmentation` as the test images are. An image's random
-        numbers follow from one draw of `augmentation`, the same for all batches, and its index.
+        They are augmented by torchvision's `RandomResizedCrop(224)`, `RandomHorizontalFlip()` and
+        `ColorJitter(0.4, 0.4, 0.4, 0.2)`; without `augmentation` they are treated like test images.
+        An image's random numbers follow from its index and from one draw of `augmentation`, which
+        is the same for all batches.
 
         Raises
         ------
         ValueError
-            For an image that cannot be decoded; it names the file.
+            If an image cannot be decoded; the message names the file.
         """
         seed = None
         if augmentation is not None:
@@ -119,7 +120,7 @@ class WebVision:
         yield from zip(batches, decoded, strict=True)
 
     def test_batches(self, places: list[slice]) -> Iterator[Tensor]:
-        """Validation images: `Resize(256)`, `CenterCrop(224)`. Raises as `train_batches` does."""
+        """Yield validation images after `Resize(256)`, `CenterCrop(224)`; see `train_batches`."""
         index = range(len(self.test_files))
         return self._decoded(self.test_files, [list(index[place]) for place in places], None)
 
@@ -162,11 +163,11 @@ def load(folder: str | os.PathLike | None = None) -> WebVision:
     Raises
     ------
     FileNotFoundError
-        Without the lists, or if images are missing.
+        If the lists or some images are missing.
     ValueError
         For lines that are not "path label", labels out of range, paths that leave the folder, and
-        classes without an image. Both list the first few offenders and say how many there are. An
-        image behind a link that leaves the folder is a missing one.
+        classes without an image. Both errors list the first few offenders and say how many there
+        are. An image behind a link that leaves the folder counts as missing.
     """
     folder = Path(folder) if folder is not None else data_folder() / "webvision"
     for layout in _LAYOUTS:
@@ -182,12 +183,12 @@ def load(folder: str | os.PathLike | None = None) -> WebVision:
 
 
 def verify(dataset: WebVision, progress: bool | None = None) -> int:
-    """Decode every image once; returns how many there are.
+    """Decode every image once; return how many there are.
 
     Raises
     ------
     ValueError
-        If some cannot be decoded: the first few, each with its reason, and how many.
+        If some cannot be decoded; the message says how many, and names the first few with reasons.
     """
     files = dataset.train_files + dataset.test_files
     source = _Batches(files, [[i] for i in range(len(files))], None, dataset.image_size)
@@ -204,7 +205,7 @@ def verify(dataset: WebVision, progress: bool | None = None) -> int:
 
 
 def check_whole(dataset: WebVision) -> None:
-    """ValueError for a part of the data: it would make a record that looks like the paper's."""
+    """Raise ValueError if images are missing: the record would look like one of the whole data."""
     train, test = len(dataset.train_files), len(dataset.test_files)
     if train not in TRAIN_IMAGES or test != TEST_IMAGES:
         raise ValueError(
@@ -239,7 +240,7 @@ _LAYOUTS = (
 
 
 def _read(folder, part):
-    """Paths and labels of one list, first 50 classes only."""
+    """Read the paths and labels of one list, of the first 50 classes only."""
     path = folder / part.list
     # File names are bytes, and lists of names have no declared encoding: nothing is decoded here.
     lines = read_bytes(path).removeprefix(b"\xef\xbb\xbf").splitlines()
@@ -268,7 +269,7 @@ def _read(folder, part):
 
 
 def _fault(line, num_labels):
-    """What is wrong with a line of a list, or None."""
+    """Say what is wrong with a line of a list; None if nothing is."""
     fields = line.split()
     if len(fields) != 2:
         return f"expected 2 fields, got {len(fields)}"
@@ -283,7 +284,7 @@ def _fault(line, num_labels):
 
 
 def _found(path, folder, names):
-    """The files of a list, each looked up in the listing of its folder; raises for missing ones.
+    """Find the files of a list, each in the listing of its folder; raise if some are missing.
 
     A name that is not there as the list writes it may be there in the other of the two usual
     encodings: archives and lists have gone through different systems.
@@ -322,7 +323,7 @@ def _found(path, folder, names):
 
 
 def _spellings(name):
-    """The bytes of a file name as they are, and from UTF-8 to Latin-1 or the other way round."""
+    """Yield the bytes of a file name as they are, then recoded to Latin-1 and to UTF-8."""
     yield name
     with contextlib.suppress(UnicodeError):
         yield name.decode("utf-8").encode("latin-1")
@@ -334,7 +335,7 @@ def _text(name):
 
 
 def _listed(offenders, what):
-    """How many, what they are, and the first few."""
+    """Say how many there are, what they are, and name the first few."""
     more = ["..."] if len(offenders) > SHOWN else []
     return f"{len(offenders)} {what}: {'; '.join(offenders[:SHOWN] + more)}"
 
@@ -384,7 +385,7 @@ class _Batches(torch.utils.data.Dataset):
 
 
 def _check_size(width, height):
-    """Before anything is decoded: resizing a line of pixels would take all memory."""
+    """Check an image before it is decoded: resizing a line of pixels would take all memory."""
     if width * height > MOST_PIXELS or max(width, height) > MOST_NARROW * min(width, height):
         raise ValueError(
             f"expected at most {MOST_PIXELS} pixels, and no side over {MOST_NARROW} times the "
@@ -399,7 +400,7 @@ def _image_seed(seed, index):
 
 @cache
 def transforms(size):
-    """The augmentation of training images, and what test images go through; on Pillow images."""
+    """Return the transforms of training images (augmentation) and of test images, for Pillow."""
     from alfs_utils.data._torchvision import torchvision
 
     v1 = torchvision.transforms

@@ -33,7 +33,7 @@ class Loss(nn.Module):
     weight : Tensor or sequence of C floats, optional
         Weight of each class, as in `F.cross_entropy`.
     ignore_index : int
-        Class index whose elements count nothing (class-index targets only).
+        Class index of the elements that do not count (class-index targets only).
     reduction : {"mean", "sum", "none"}
         As in `F.cross_entropy`: "mean" divides by the summed weights of the targets (class
         indices) or by the number of elements (class probabilities).
@@ -97,11 +97,11 @@ class Loss(nn.Module):
         )
 
     def _per_example(self, prediction: Prediction) -> Tensor:
-        """Unreduced loss, (N, d1, ...); (N, C, d1, ...) where all classes are candidates."""
+        """Return the unreduced loss, (N, d1, ...), or (N, C, d1, ...) if there is no target."""
         raise NotImplementedError
 
     def of_probability(self, u: Probability) -> Probability:
-        """l(u), the loss of a target probability u in [0, 1].
+        """Return l(u), the loss of a target probability u in [0, 1].
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class Loss(nn.Module):
         return on_probability(u, self._of_probability, self._formula)
 
     def slope(self, u: Probability) -> Probability:
-        """l'(u) for u in [0, 1]; as `of_probability`, with -inf where it is infinite."""
+        """Return l'(u) for u in [0, 1], as `of_probability` does; -inf where it is infinite."""
         self._require_pointwise()
         return on_probability(u, self._derivative, self._derivative)
 
@@ -129,7 +129,7 @@ class Loss(nn.Module):
         return False
 
     def for_labels(self, labels: Tensor, num_classes: int) -> "Loss":
-        """This loss, or one of its kind that has seen the given labels of a training set."""
+        """Return this loss, or one of its kind that has seen the given labels of a training set."""
         return self
 
     def _require_pointwise(self):
@@ -202,7 +202,7 @@ class PointwiseLoss(Loss):
 
 
 class Composite(Loss):
-    """A loss made of others, from which it has weight, ignore_index and reduction."""
+    """A loss made of others; its weight, ignore_index and reduction are theirs."""
 
     def __init__(self):
         nn.Module.__init__(self)

@@ -151,7 +151,7 @@ class GCELoss(PointwiseLoss):
     q : float > 0
         0.7 in the paper.
     compat : {"formula", "official"}
-        "official" clamps u at 1e-7, as the authors' code does: no gradient below. "formula"
+        "official" clamps u at 1e-7, as the authors' code does: no gradient below it. "formula"
         keeps the gradient wherever u^q can be represented.
     """
 
@@ -188,7 +188,7 @@ class FocalLoss(PointwiseLoss):
     """Focal loss, l(u) = -(1 - u)^gamma ln u; CE at gamma = 0.
 
     For 0 < gamma < 1 the power has an infinite slope at u = 1, where the loss's own slope is 0;
-    that limit is the gradient there, not NaN.
+    the gradient there is that limit, not NaN.
 
     Parameters
     ----------

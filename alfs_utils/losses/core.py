@@ -13,7 +13,7 @@ LOG_HALF = math.log(0.5)
 
 
 def check_call(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> bool:
-    """Whether the targets are class probabilities, after every check of shape and dtype."""
+    """Check every shape and dtype; return whether the targets are class probabilities."""
     for name, tensor in (("input", input), ("target", target)):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
@@ -53,8 +53,8 @@ def check_call(input: Tensor, target: Tensor, weight: Tensor | None, ignore_inde
 class Prediction:
     """Log-probabilities of a batch, seen from its targets.
 
-    log_u has the target's log-probability, (N, d1, ...). Where all classes are candidates (no
-    target: class probabilities, or the sum of a normalised loss) it keeps the class axis.
+    log_u is the log-probability of the target, (N, d1, ...). It keeps the class axis if there is no
+    target: with class probabilities, and in the sum of a normalised loss.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Prediction:
         return values.sum(1, keepdim=self.target is None)
 
     def log_complement(self) -> Tensor:
-        """log(1 - u), also where u rounds to 1: there it is the logsumexp of the other classes."""
+        """Return log(1 - u), even where u rounds to 1: there it is the others' logsumexp."""
         if self.target is None:
             own = self.log_probs.argmax(1, keepdim=True)  # the only class that can be above 1/2
         else:
@@ -93,7 +93,7 @@ class Prediction:
 
 
 def dtypes(input: Tensor, target: Tensor, soft: bool) -> tuple[torch.dtype, torch.dtype]:
-    """The dtype `F.cross_entropy` returns, and the one to compute in: float32 at least."""
+    """Return the dtype that `F.cross_entropy` returns, and the one to compute in: >= float32."""
     dtype = torch.promote_types(input.dtype, target.dtype) if soft else input.dtype
     if dtype.itemsize < 4 and torch.is_autocast_enabled(input.device.type):
         dtype = torch.float32

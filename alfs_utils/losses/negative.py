@@ -11,7 +11,7 @@ from alfs_utils.losses.core import COMPATS, REDUCTIONS, Prediction, apply
 
 
 def _negative(prediction, compat):
-    """-ln(1 - u_k) for the target k of `prediction`."""
+    """Return -ln(1 - u_k) for the target k of `prediction`."""
     if prediction.target is None:
         raise TypeError("target: expected class indices to learn from, got class probabilities")
     if prediction.log_probs.shape[1] < 2:
@@ -30,7 +30,7 @@ def negative_learning(
     reduction: str = "mean",
     compat: str = "formula",
 ) -> Tensor:
-    """-ln(1 - u_k) for a complementary label k, "the class is not k" (Kim et al. 2019).
+    """Compute -ln(1 - u_k) for a complementary label k, "the class is not k" (Kim et al. 2019).
 
     The deterministic core of `NLNLLoss`.
 
@@ -44,8 +44,8 @@ def negative_learning(
     weight, ignore_index, reduction
         As in `F.cross_entropy`.
     compat : {"formula", "official"}
-        "official" clamps 1 - u at 1e-5, as the authors' code does: no gradient below.
-        "formula" takes log(1 - u) from the other logits, exact up to u = 1.
+        "official" clamps 1 - u at 1e-5, as the authors' code does: no gradient below it.
+        "formula" takes log(1 - u) from the other logits, which is exact up to u = 1.
 
     Raises
     ------
@@ -70,8 +70,8 @@ class NLNLLoss(Loss):
     """Negative learning: -ln(1 - u_k) for a wrong label k drawn uniformly (NLNL, stage 1).
 
     Every call draws one complementary label per element, whatever the reduction, from the
-    loss's own generator, whose state is part of `state_dict`. The zero positive-learning term
-    of the published code, NaN since torch 1.11, is not there.
+    loss's own generator, whose state is part of `state_dict`. The published code adds a
+    positive-learning term of zero, which is NaN since torch 1.11; this loss leaves it out.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class NLNLLoss(Loss):
         )
 
     def draw(self, target: Tensor, num_classes: int) -> Tensor:
-        """Complementary labels, uniform over the classes other than `target`, in its shape."""
+        """Draw complementary labels, uniform over the classes other than `target`, in its shape."""
         if self.generator.device != target.device:
             self.generator = torch.Generator(target.device).manual_seed(self.seed)
         k = torch.randint(
@@ -119,9 +119,9 @@ class NLNLLoss(Loss):
         return k + (k >= target)
 
     def for_labels(self, labels: Tensor, num_classes: int) -> "NLNLLoss":
-        """As the authors' code has it, classes weigh max_j n_j / n_i, n_i given labels of class i.
+        """Weight class i, with n_i given labels, by max_j n_j / n_i, as the authors' code does.
 
-        Only with ``compat="official"`` and without a `weight` of its own.
+        This applies only with ``compat="official"`` and without a `weight` of its own.
         """
         if self.compat != "official" or self.weight is not None:
             return self

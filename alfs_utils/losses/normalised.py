@@ -13,7 +13,7 @@ from alfs_utils.losses.core import Prediction
 class Normalized(Composite):
     """L(u, y) / sum_k L(u, k): a loss in [0, 1] that sums to one over the labels (Ma et al. 2020).
 
-    Symmetric for every base loss. Not a function of u_y alone.
+    It is symmetric for every base loss. It is not a function of u_y alone.
 
     Parameters
     ----------

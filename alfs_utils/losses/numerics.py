@@ -25,11 +25,11 @@ def in_float32_range(loss: Any, *powers: tuple[float, float]) -> None:
 
 
 def power_gap(x: Tensor, q: float, log_scale: float, extreme: float, sign: float = 1.0) -> Tensor:
-    """sign (e^{q (x + log_scale)} - e^{q log_scale}) / q, or sign x for q -> 0.
+    """Compute sign (e^{q (x + log_scale)} - e^{q log_scale}) / q, or sign x for q -> 0.
 
     x lies between 0 and `extreme`. expm1 keeps the value where q x is small, but its derivative
     (result + 1) dies where e^{q x} does; exp keeps the derivative there. The clamp keeps the
-    branch not taken finite.
+    other branch finite.
     """
     if abs(q) < TINY_EXPONENT:
         return sign * x
@@ -44,7 +44,7 @@ def power_gap(x: Tensor, q: float, log_scale: float, extreme: float, sign: float
 
 
 def like(u: Any, *parameters: float) -> list[Any]:
-    """Parameters in the arithmetic of u: exact decimals, or floats for tensors."""
+    """Return parameters in the arithmetic of u: exact decimals, or floats for tensors."""
     return [Decimal(p) if isinstance(u, Decimal) else p for p in parameters]
 
 
@@ -61,7 +61,7 @@ def power(x: Any, exponent: Any) -> Any:
 
 
 def _at_end(exact, u):
-    """exact(u) for u = 0 or 1 to 60 digits, rounded once; infinities as IEEE has them."""
+    """Compute exact(u) for u = 0 or 1 to 60 digits, round once; infinities are IEEE's."""
     context = decimal.Context(prec=60, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN, traps=[])
     with decimal.localcontext(context):
         return float(exact(Decimal(u)))
@@ -70,9 +70,9 @@ def _at_end(exact, u):
 def on_probability(
     u: Any, function: Callable[[Tensor], Tensor], exact: Callable[[Any], Any]
 ) -> Any:
-    """`function` of a float64 tensor, for u a float, NumPy array or tensor; the same kind out.
+    """Apply a function of float64 tensors to a float, NumPy array or tensor; return that kind.
 
-    u = 0 and u = 1 take the correctly rounded value of `exact` instead.
+    At u = 0 and u = 1 the result is the correctly rounded value of `exact` instead.
     """
     if isinstance(u, Tensor):
         x = u.double()

@@ -9,11 +9,12 @@ from alfs_utils.losses.normalised import Normalized
 
 
 def value_and_pull(loss: Loss, u: npt.ArrayLike, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Loss and pull of a sample whose label has probability u, the others (1 - u)/(k - 1) each.
+    """Return loss and pull of a sample whose label has probability u.
 
-    The pull is -dL/du along this line, whatever the loss; the logit of the label then has the
-    gradient -pull u (1 - u). For pointwise losses it is -l'(u). NLNL counts with its mean over
-    complementary labels. Compatibility modes do not count: this is the formula.
+    The other classes have probability (1 - u)/(k - 1) each. The pull is -dL/du along
+    this line, for every loss; the logit of the label then has the gradient -pull u (1 - u). For
+    pointwise losses the pull is -l'(u). For NLNL the loss is the mean over complementary labels.
+    The compatibility mode of a loss is ignored: all values are those of the formula.
 
     Parameters
     ----------

@@ -169,7 +169,7 @@ _TABLES = {
 
 
 def setting(name: str, dataset: str, source: str = "tables") -> Setting:
-    """The loss of one row, with its provenance.
+    """Return the loss of one row, with its provenance.
 
     Parameters
     ----------
@@ -178,8 +178,8 @@ def setting(name: str, dataset: str, source: str = "tables") -> Setting:
     dataset : str
         One of `DATASETS`.
     source : {"tables", "repository"}
-        What very probably made the tables, or the authors' public configuration as it stands. The
-        latter has more combinations than the tables, and none for WebVision.
+        The settings that very probably made the tables, or the authors' public configuration as it
+        stands. The configuration has more combinations than the tables, and none for WebVision.
 
     Raises
     ------
@@ -203,7 +203,7 @@ def setting(name: str, dataset: str, source: str = "tables") -> Setting:
 
 
 def from_paper(name: str, dataset: str, source: str = "tables", compat: str = "official") -> Loss:
-    """The loss of one row of Tables 1 to 3; RCE always with ln 1e-4.
+    """Make the loss of one row of Tables 1 to 3; RCE always has A = ln 1e-4.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def from_paper(name: str, dataset: str, source: str = "tables", compat: str = "o
 
     Returns
     -------
-    A new loss with two attributes more, `provenance` and `reason`, see `Setting`. For NLNL, the
+    A new loss with two more attributes, `provenance` and `reason`, see `Setting`. For NLNL, the
     authors' code also weights the classes by max_j n_j / n_i, where n_i counts the given labels i;
     that needs the labels: ``NLNLLoss(compat="official", weight=...)``.
 

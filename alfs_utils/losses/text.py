@@ -7,7 +7,7 @@ from alfs_utils.losses.base import Loss, LossSum, PointwiseLoss
 
 
 def loss_from_string(text: str) -> Loss:
-    """The loss that `repr` wrote, e.g. ``"1.0 * NCELoss() + 4.0 * AGCELoss(a=6, q=1.5)"``.
+    """Make the loss that `repr` wrote, e.g. ``"1.0 * NCELoss() + 4.0 * AGCELoss(a=6, q=1.5)"``.
 
     Only losses of this module, numbers, strings, lists, None, ``*``, ``+`` and brackets are
     understood; nothing is evaluated.

@@ -1,6 +1,6 @@
 """The verdict on every statement of the paper, and where the paper and the public code differ.
 
-The last table of each of chapters 1 to 9 and the page of all verdicts are made from `VERDICTS`.
+The last table of each of chapters 1 to 9b and the page of all verdicts are made from `VERDICTS`.
 """
 
 from dataclasses import dataclass
@@ -58,9 +58,9 @@ class Verdict:
     check: str
 
     @property
-    def chapter(self) -> int:
-        """The chapter's number."""
-        return int(self.notebook[:2])
+    def chapter(self) -> str:
+        """The chapter's number, such as "7" or "9b"."""
+        return self.notebook.split("-")[0].removeprefix("0")
 
     def run(self):
         """Execute the check; returns its `alfs_utils.paper.checks.Check`."""
@@ -651,6 +651,79 @@ VERDICTS = (
         "Assumption 2, and a loss with c r° ≥ 1 (completely asymmetric: always)",
         "06-noise-tolerance",
         "tolerance.assumption_2_cannot_be_dropped",
+    ),
+    Verdict(
+        "Ours, on the logits",
+        "no certified loss is convex in the logits",
+        "proved here",
+        "a bounded convex function of the logits is constant",
+        "09b-what-a-certificate-cannot-promise",
+        "limits.not_convex_in_logits",
+    ),
+    Verdict(
+        "Ours, the time to start",
+        "certified losses that are convex or concave start slowly where k/c is large",
+        "proved here",
+        "at a largest step of 1 at least (k − 1)(k − 2)/(4ck), concave: c = 1; CE needs O(log k)",
+        "09b-what-a-certificate-cannot-promise",
+        "limits.slow_start",
+    ),
+    Verdict(
+        "Ours, time times range",
+        "a certified loss of any shape that starts fast has a large range",
+        "proved here",
+        "τ · [ℓ(0) − ℓ(1)] ≥ (4/e²)(k − 1)²/(kc) for k ≥ 9, whatever the scale of the loss",
+        "09b-what-a-certificate-cannot-promise",
+        "limits.time_and_range",
+    ),
+    Verdict(
+        "Ours, bent twice",
+        "a loss that is neither convex nor concave can be certified and start as fast as any",
+        "proved here",
+        "with a range of the order of ln k + k/c, for c ≥ 2",
+        "09b-what-a-certificate-cannot-promise",
+        "limits.twice_bent",
+    ),
+    Verdict(
+        "Ours, the Bernstein condition",
+        "E Z² ≤ [ℓ(0) − ℓ(1)] (cr + 1)/(cr − 1) · E Z for noisy losses compared with e_y",
+        "proved here",
+        "for every k and every noise with c r > 1; attained for r = 1",
+        "09b-what-a-certificate-cannot-promise",
+        "limits.bernstein_condition",
+    ),
+    Verdict(
+        "Ours, fast rates",
+        "with c r > 1 everywhere the clean excess of empirical minimisers is O(log|H|/n)",
+        "proved here",
+        "if the class is finite and contains the right predictor; below the threshold it has "
+        "another limit, approached like n^(−1/2)",
+        "09b-what-a-certificate-cannot-promise",
+        "limits.fast_rate",
+    ),
+    Verdict(
+        "Ours, memorisation",
+        "a class that can fit every given label does so, under a certified loss as well",
+        "proved here",
+        "the certificate is about the distribution of labels, not about the sample",
+        "09b-what-a-certificate-cannot-promise",
+        "limits.interpolation",
+    ),
+    Verdict(
+        "Ours, noise certified in part",
+        "clean error ≤ p₀ + the share of the smallest margins that the noisy excess pays for",
+        "proved here",
+        "p₀ is the share of samples that are not certified; power law of exponent α/(1 + α)",
+        "09b-what-a-certificate-cannot-promise",
+        "limits.partial_certificate",
+    ),
+    Verdict(
+        "Ours, convex losses, k classes",
+        "the best factor from excess risk to excess 0-1 risk at clean level c",
+        "proved here",
+        "two predictions compete; a search over one number finds it",
+        "09b-what-a-certificate-cannot-promise",
+        "limits.convex_calibration",
     ),
 )
 

@@ -18,7 +18,7 @@ from alfs_utils.training.history import check_curves, failed_epoch
 
 
 def packed(state: dict[str, Any]) -> bytes:
-    """The content of a file that holds `state`."""
+    """Return the content of a file that holds `state`."""
     buffer = io.BytesIO()  # in memory: torch turns a full disk into errors of its own
     torch.save(state, buffer)
     content = buffer.getvalue()
@@ -26,7 +26,7 @@ def packed(state: dict[str, Any]) -> bytes:
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a state; a disk that refuses does not cost the run, but gives a warning."""
+    """Write a state; if that fails, only warn, so that the run goes on."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path, "part") as file:
@@ -36,13 +36,13 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path, like: dict[str, Any]) -> dict[str, Any] | None:
-    """The state in a file, or None if there is none; one that cannot be used is set aside.
+    """Read the state in a file; return None if there is none, and set an unusable file aside.
 
     Parameters
     ----------
     path : Path
     like : dict
-        The state of the run as it starts. The file must hold that of the same run: the same
+        The state of the run as it starts. The file must hold a state of the same run: the same
         configuration and labels, and tensors of the same names, types and shapes.
     """
     try:
@@ -76,7 +76,7 @@ def _checked(content, like):
 
 
 def _identity(state):
-    """What stays the same as long as a run trains."""
+    """Return the entries that do not change while a run trains."""
     groups = state["tensors"]["optimizer"]["param_groups"]
     groups = [{k: v for k, v in group.items() if k != "lr"} for group in groups]
     fixed = ("config", "labels_sha256", "steps")
@@ -97,7 +97,7 @@ def _check_progress(progress, epochs, steps):
 
 
 def _check_shapes(found, expected, where):
-    """Whether `found` is built as `expected`: names, types and shapes, all the way down."""
+    """Raise ValueError unless names, types and shapes in `found` are those in `expected`."""
     if type(found) is not type(expected):
         raise ValueError(f"{where}: expected {type(expected).__name__}, got {found!r:.100}")
     if isinstance(expected, dict):
@@ -116,7 +116,7 @@ def _check_shapes(found, expected, where):
 
 
 def write_weights(path: str | os.PathLike, network: torch.nn.Module) -> None:
-    """Write the `state_dict` of a network, whole or not at all; makes its folder."""
+    """Write the `state_dict` of a network, whole or not at all; make its folder."""
     path = Path(path)
     buffer = io.BytesIO()
     torch.save(network.state_dict(), buffer)
@@ -126,7 +126,7 @@ def write_weights(path: str | os.PathLike, network: torch.nn.Module) -> None:
 
 
 def check_writable(name: str, path: str | os.PathLike) -> None:
-    """Before the work, not after it: ValueError for a file that cannot be written."""
+    """Raise ValueError, before the work starts, if a file cannot be written; make its folder."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir() or not os.access(path.parent, os.W_OK):

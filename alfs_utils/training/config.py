@@ -30,7 +30,8 @@ class RunConfig:
         Kind of label noise on the training labels; every epoch is tested on clean labels.
         "asymmetric" is `noise.asymmetric` (digits flip as MNIST's do); "-superclass" is CIFAR-100's
         other convention. One of `human.NAMES`, such as "cifar10n-worst", with `eta` 0: labels that
-        people gave to the images of CIFAR-10 or CIFAR-100. "none", with `eta` 0, is for
+        people gave to the images of CIFAR-10 or CIFAR-100. Words have "words-worst" and
+        "words-one" (`data.words`), with `eta` 0. "none", with `eta` 0, is for
         "webvision-mini", whose labels are noisy as they come, and for it alone.
     eta : float
         Noise rate, in [0, 1].
@@ -57,8 +58,8 @@ class RunConfig:
     Raises
     ------
     TypeError, ValueError
-        If a value is of another type or out of range; the message names it. What the data decide
-        (`train_size`, images that `model` does not fit) shows when training starts.
+        If a value is of another type or out of range; the message names it. Errors that depend on
+        the data (`train_size`, images that `model` does not fit) show when training starts.
     """
 
     loss: str | nn.Module
@@ -104,17 +105,17 @@ class RunConfig:
         KINDS[self.noise].check(self)
 
     def __str__(self) -> str:
-        """The run in a few words; the repr has all of it."""
+        """Describe the run in a few words; the repr has all of it."""
         noise = f"{self.noise} {self.eta:g}"
         return f"{self.dataset} {noise} {self.loss} seed {self.init_seed}"
 
     def seeded(self, seed: int) -> "RunConfig":
-        """The same run with all four seeds set to `seed`."""
+        """Return the same run with all four seeds set to `seed`."""
         return replace(self, **dict.fromkeys(SEEDS, seed))
 
 
 def _checked_loss(loss):
-    """The repr of a loss that a run can train with."""
+    """Return the repr of a loss that a run can train with."""
     try:
         found, reduction = _parsed_loss(str(loss))
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What a run runs on and with: device, processes, threads, versions. It belongs to its record."""
+"""The device, processes, threads and versions of a run; they belong to its record."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ PACKAGE = Path(alfs_utils.__file__).parent
 
 @dataclass(frozen=True)
 class Environment:
-    """What the result of a run may depend on beside its configuration.
+    """What the result of a run may depend on besides its configuration.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Environment:
     processes : int
         How many trained it together.
     kernel : str
-        What trained in place of stock modules, see `fused.kernel`; "" if nothing did.
+        The kernel that trained in place of stock modules, see `fused.kernel`; "" for none.
     """
 
     device: str
@@ -60,7 +60,7 @@ class Environment:
     def here(
         cls, device: torch.device, deterministic: bool, compiled: bool, kernel: str = ""
     ) -> "Environment":
-        """That of this process."""
+        """Return the environment of this process."""
         cuda = device.type == "cuda"
         return cls(
             device=device_name(device),
@@ -77,23 +77,24 @@ class Environment:
         )
 
     def rounds_as(self, other: dict) -> bool:
-        """Whether a run that began in the environment `other` goes on here bit for bit.
+        """Return whether a run that began in the environment `other` continues here bit for bit.
 
-        The code may have changed: that its steps have not is what the tests say.
+        Changes of the code do not count, because the tests verify that its steps are the same;
+        neither does the version of Python.
         """
         mine = asdict(self)
         return all(mine[name] == other.get(name) for name in mine.keys() - {"code", "python"})
 
 
 def process() -> tuple[int, int]:
-    """This process's number (rank) and how many there are: (0, 1) unless torchrun started them."""
+    """Return this process's rank and the number of processes: (0, 1) without torchrun."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
 
 
 def device_of(device: str | torch.device, here: bool = True) -> torch.device:
-    """The device of a name; ValueError for one that runs cannot be on, if they are `here`."""
+    """Return the device of a name; raise ValueError if no run, or no run `here`, can be on it."""
     try:
         found = torch.device(device)
     except (RuntimeError, TypeError):
@@ -106,7 +107,7 @@ def device_of(device: str | torch.device, here: bool = True) -> torch.device:
 
 
 def agreed(value: Any) -> Any:
-    """The value of the first of the processes, in all of them."""
+    """Return the value of the first process, in all processes."""
     values = [value]
     if process()[1] > 1:
         distributed.broadcast_object_list(values, 0)
@@ -115,7 +116,7 @@ def agreed(value: Any) -> Any:
 
 @contextlib.contextmanager
 def processes(device: str) -> Iterator[str]:
-    """Join the other processes if torchrun started this one; yields the device of this one."""
+    """Join the other processes if torchrun started this one; yield the device of this one."""
     if "LOCAL_RANK" not in os.environ:
         yield device
         return
@@ -131,7 +132,7 @@ def processes(device: str) -> Iterator[str]:
 
 @cache
 def device_name(device: torch.device) -> str:
-    """What a run ran on, such as "NVIDIA H200" or "CPU AMD EPYC, AVX2"."""
+    """Return the name of a device, such as "NVIDIA H200" or "CPU AMD EPYC, AVX2"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -144,10 +145,10 @@ def device_name(device: torch.device) -> str:
 
 @cache
 def revision() -> str:
-    """The git commit of this library, "+changes" if its files differ from it; else its version.
+    """Return the git commit of this library, with "+changes" if files differ; else its version.
 
-    An installed copy has no commit, even where it lies inside somebody's repository. Asked once
-    per process, when its first run starts: while it trains the files may change.
+    An installed copy has no commit, even where it lies inside somebody's repository. A process
+    asks once, when its first run starts, because the files may change later.
     """
 
     def git(*words):
@@ -164,7 +165,7 @@ def revision() -> str:
 
 @contextlib.contextmanager
 def deterministic_algorithms(wanted: bool) -> Iterator[None]:
-    """Let torch use deterministic algorithms only, if `wanted`; afterwards all is as before."""
+    """Restrict torch to deterministic algorithms during the block, if `wanted`."""
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     if wanted:
         torch.use_deterministic_algorithms(True)
@@ -177,7 +178,7 @@ def deterministic_algorithms(wanted: bool) -> Iterator[None]:
 
 
 class Clock:
-    """Seconds by the clock and of CPU time since it was last read."""
+    """Wall time and CPU time, in seconds, since the last `restart`."""
 
     def __init__(self):
         self.restart()

@@ -1,8 +1,8 @@
-"""Batch norm with the pooling, the addend and the ReLU behind it as one function on the CPU.
+"""Batch norm with the pooling, the addend and the ReLU after it, as one function on the CPU.
 
-Torch makes each of these a pass over memory of its own, forward and backward. `fused.cpp` does them
-together, and computes MNIST's first convolution again where its output is needed instead of storing
-it. It is built by g++ when it is first needed, into ~/.cache/alfs_utils, and loaded by ctypes.
+Torch makes a pass over memory for each of these, forward and backward. `fused.cpp` does them
+together. It also computes MNIST's first convolution again where its output is needed, instead of
+storing it. g++ builds it into ~/.cache/alfs_utils when it is first needed; ctypes loads it.
 
 It serves training, and the test after each epoch, on a Linux x86-64 CPU: float32 with AVX2,
 bfloat16 with AVX-512. Elsewhere, where there is no g++, or if ALFS_KERNEL=stock is in the
@@ -41,9 +41,9 @@ CHANNELS_LAST = torch.channels_last
 
 
 def kernel(device: torch.device, precision: str) -> str:
-    """The kernel that trains there, such as "fused 3f2a91c0, g++ 12.2.0"; "" for stock modules.
+    """Name the kernel that trains there, "fused 3f2a91c0, g++ 12.2.0"; "" for stock modules.
 
-    Where it could be used but for the machine, a warning says once what is missing.
+    If the machine alone prevents its use, a warning says once what is missing.
     """
     known = {"float32": ("AVX2", "AVX512"), "bfloat16": ("AVX512",)}
     if device.type != "cpu" or precision not in known or os.environ.get("ALFS_KERNEL") == "stock":
@@ -70,7 +70,7 @@ def _stock(reason):
 
 @cache
 def _library():
-    """The kernels and their name; or None and the reason."""
+    """Return the kernels and their name; or None and the reason."""
     try:
         version = _run("g++", "-dumpfullversion").decode().strip()
         source = hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:8]
@@ -82,7 +82,7 @@ def _library():
 
 
 def _built(version):
-    """The shared library, which is built where no process of this kind of machine has yet."""
+    """Return the path of the shared library; build it if this kind of machine has none yet."""
     target = _run("g++", *FLAGS, "-Q", "--help=target")  # what "native" means here
     parts = [SOURCE.read_bytes(), " ".join([version, *FLAGS]).encode(), target]
     key = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
@@ -103,7 +103,7 @@ def _run(*command):
 
 
 def forward_of(network: nn.Sequential) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function of the images that a network of `models` computes.
+    """Make the function of the images that a network of `models` computes.
 
     Batch norm with what follows it goes through the kernel, which has to be there (see `kernel`);
     all else, and input that the kernel does not take, goes through the network's modules.
@@ -146,7 +146,7 @@ def _residual(block, x):
 
 
 def _block(convolution, norm, x, pool=1, relu=True, add=None):
-    """relu(pool(norm(convolution(x))) + add)."""
+    """Compute relu(pool(norm(convolution(x))) + add)."""
     how = convolution.bias, norm.weight, norm.bias, add, norm, pool, relu
     if pool == 2 and _fits_first(convolution, norm, x):
         return _Fused.apply(x, convolution.weight, *how)
@@ -168,7 +168,7 @@ def _fits(norm, x, pool):
 
 
 def _fits_first(convolution, norm, x):
-    """Grey images with sides that pooling halves, which need no gradient."""
+    """Whether images are grey, need no gradient, and have sides that pooling halves."""
     c = convolution
     grey = c.in_channels == 1 and c.out_channels % LANES == 0 and not x.requires_grad
     typed = x.dtype == c.weight.dtype == torch.float32 and _autocast(x) in TYPES
@@ -182,7 +182,7 @@ def _three_by_three(convolution):
 
 
 def _autocast(x):
-    """The dtype that a convolution of x gives."""
+    """Return the dtype that a convolution of x gives."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
@@ -196,7 +196,7 @@ def _has_amx():
 
 
 def _convolved(convolution, x):
-    """The convolution without its bias, of small images side by side where that is faster."""
+    """Convolve without the bias; put small images side by side where that is faster."""
     k = SIDE_BY_SIDE.get(x.shape[3], 0)
     whole = k and len(x) % k == 0 and _three_by_three(convolution)
     if whole and _autocast(x) == torch.bfloat16 and _has_amx():
@@ -207,8 +207,8 @@ def _convolved(convolution, x):
 class _SideBySide(torch.autograd.Function):
     """A 3 x 3 convolution that sees k images as one, a column of zeros behind each.
 
-    For AMX, oneDNN fills up the rows of an image: to 32 pixels for the gradient of the weights, to
-    16 else. So images 8 pixels wide gain in that gradient alone, those of 4 everywhere.
+    For AMX, oneDNN pads the rows of an image: to 32 pixels for the gradient of the weights, else to
+    16. So images of width 8 gain in that gradient alone, images of width 4 everywhere.
     """
 
     @staticmethod
@@ -232,7 +232,7 @@ class _SideBySide(torch.autograd.Function):
 
 
 def _gradient(dy, x, weight, which):
-    """Of a 3 x 3 convolution: by x (0) or by the weight (1)."""
+    """Return the gradient of a 3 x 3 convolution by x (0) or by the weight (1)."""
     how = None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1
     mask = [which == i for i in range(3)]
     return torch.ops.aten.convolution_backward(dy, x, weight, *how, mask)[which]

@@ -1,4 +1,4 @@
-"""How far a run is, and what it leaves behind."""
+"""The progress of a run, and its history once it has ended."""
 
 import math
 import re
@@ -38,7 +38,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class History:
-    """What a run leaves behind: one entry per finished epoch, and what it cost.
+    """The result of a run: one entry per finished epoch, and its cost.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class History:
     noise_rate : float
         Realised fraction of training labels that were flipped; 0 where they are noisy as they come.
     seconds : float
-        Wall time of the whole run, interruptions not counted.
+        Wall time of the whole run, without interruptions.
     cpu_seconds : float
         CPU time of the process; with `seconds`, tells a busy machine from a slow run.
     fitted : list of float
@@ -70,11 +70,11 @@ class History:
         Whether the run went on from a checkpoint of another device, version of torch, number of
         threads, arguments of `train` or images; then it does not repeat bit for bit.
     per_class : list of dict
-        After the epochs of `per_class.kept`, one entry each, with lists of one number per class, in
-        percent, rounded to 0.1: "epoch"; "test_accuracy" on the clean labels; "repeated_right" and
-        "repeated_wrong", how many of the right and of the wrong labels that training images of
-        this clean class were given the network predicted when it saw them; None where there is
-        none.
+        One entry for each epoch of `per_class.kept`: the number "epoch", and lists of one number
+        per class, in percent, rounded to 0.1. "test_accuracy" is that on the clean labels.
+        "repeated_right" and "repeated_wrong" look at the training images of a clean class that were
+        given the right and a wrong label: for how many of them did the network predict the given
+        label when it saw them? None where there are no such images.
     environment : Environment or None
         What the run ran on; None for a history that was read from a record.
     """
@@ -103,22 +103,22 @@ class History:
 
     @property
     def best(self) -> float:
-        """Test accuracy of the best epoch: needs clean test labels to choose it."""
+        """Test accuracy of the best epoch; choosing it needs clean test labels."""
         return max(self.test_accuracy, default=math.nan)
 
     @property
     def repeated(self) -> float:
-        """Percent of the wrong labels that the network repeats in its last epoch; NaN without."""
+        """Percent of the wrong labels that the network repeats in its last epoch, or NaN."""
         return self.memorised[-1] if self.memorised else math.nan
 
     @property
     def noisy_validation(self) -> float:
         """Test accuracy at the epoch that noisy validation labels choose.
 
-        Cross-fitted, so that nothing is chosen on the images it is reported on: the epoch that
-        agrees best with noisy labels on one half of the test set is reported on the other half.
-        NaN where nobody knows how to draw them: the training labels are noisy as they come, or
-        people gave them.
+        One half of the test set chooses the epoch: the one that agrees best with its noisy labels.
+        The other half reports the accuracy. The halves take turns, and the result is the mean of
+        both. It is NaN where noisy labels cannot be drawn: the training labels are noisy as they
+        come, or people gave them.
         """
         if not self.half_agreement or self.config.noise not in noise.KINDS:
             return math.nan
@@ -127,7 +127,7 @@ class History:
 
 
 def failed_epoch(status: str) -> int | None:
-    """The epoch whose loss was not finite, or None for "finished"; ValueError for other texts."""
+    """Return the epoch whose loss was not finite, None for "finished"; else raise ValueError."""
     if status == "finished":
         return None
     found = re.fullmatch("the training loss of epoch ([0-9]{1,9}) is (nan|-?inf)", status)
@@ -137,7 +137,7 @@ def failed_epoch(status: str) -> int | None:
 
 
 def check_curves(curves: Mapping[str, Any], epochs: int) -> None:
-    """ValueError unless each of `CURVES` has a possible entry for each of so many epochs."""
+    """Raise ValueError unless each of `CURVES` has a possible entry for each of the epochs."""
     for name in CURVES:
         values = curves[name]
         if not isinstance(values, list) or len(values) != epochs:

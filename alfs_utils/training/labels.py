@@ -1,4 +1,4 @@
-"""Which labels a run trains on: every kind of label noise, what it asks for, how it is drawn.
+"""The labels that a run trains on: all kinds of label noise, with their checks and draws.
 
 `KINDS` is the one registry. To add a kind that is drawn from a transition matrix, add it to
 `noise.KINDS`; any other kind is a class here with the same three methods.
@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from alfs_utils import noise
-from alfs_utils.data import DataSet, base_name, human
+from alfs_utils._arguments import option
+from alfs_utils.data import DataSet, base_name, human, words
 
 if TYPE_CHECKING:
     from alfs_utils.training.config import RunConfig
@@ -91,6 +93,18 @@ class _Human(_Fixed):
         return noise.NoisyLabels(given.labels[:n], labels, given.T, seed, "human", self.name)
 
 
+class _Words(_Human):
+    """What people said of words."""
+
+    def check(self, config):
+        option("dataset", config.dataset, words.NOISE[self.name])
+        _Fixed.check(self, config)
+
+    def draw(self, config, labels, _):
+        given, n = words.given(self.name, config.dataset, config.noise_seed), len(labels)
+        return replace(given, labels=given.labels[:n], clean=given.clean[:n])
+
+
 class _AsTheyCome(_Fixed):
     """The labels of a data set that has no others."""
 
@@ -108,17 +122,18 @@ class _AsTheyCome(_Fixed):
 KINDS = {
     **{kind: _Drawn(kind) for kind in noise.KINDS},
     **{name: _Human(name) for name in human.NAMES},
+    **{kind: _Words(kind) for kind in words.NOISE},
     "none": _AsTheyCome(),
 }
 
 
 def transition_matrix(config: RunConfig) -> np.ndarray:
-    """The (k, k) matrix of a run's label noise; ValueError for labels that nobody draws."""
+    """Return the (k, k) matrix of a run's label noise; raise ValueError if it has none."""
     return KINDS[config.noise].matrix(config)
 
 
 def noisy_labels(config: RunConfig, dataset: DataSet) -> noise.NoisyLabels:
-    """The labels that a run trains on; they depend on nothing but its noise settings."""
+    """Return the labels that a run trains on; they depend on its data and noise settings alone."""
     clean = dataset.train_labels.cpu().numpy()
     if config.train_size > len(clean):
         raise ValueError(
@@ -129,9 +144,9 @@ def noisy_labels(config: RunConfig, dataset: DataSet) -> noise.NoisyLabels:
 
 
 def noisy_copy(config: RunConfig, dataset: DataSet) -> torch.Tensor:
-    """Test labels with the same kind of noise, to choose an epoch as one could without clean ones.
+    """Draw noisy test labels, with which one can choose an epoch without clean labels.
 
-    Where nobody draws the noise, the clean ones: `History.noisy_validation` does not use them.
+    Return the clean labels where noise cannot be drawn: `History.noisy_validation` ignores them.
     """
     if config.noise not in noise.KINDS:
         return dataset.test_labels

@@ -4,14 +4,14 @@ The recipe is the paper's: SGD with momentum 0.9, a cosine schedule stepped per 
 weight decay, gradients clipped to a global norm of 5, the short last batch kept, and the clean test
 set evaluated after every epoch.
 
-It is made fast by nothing that changes what is learned: the data set lies on the device as uint8, a
+Nothing that makes it fast changes what is learned. The data set lies on the device as uint8, a
 batch is an index, augmentation is one look-up, images are channels-last, clipping and SGD work on
-all parameters at once, the host does not wait for the device within an epoch, and on the CPU freed
-memory stays in the process (`_allocator`) and batch norm with what follows it is one
-function (`fused`). `benchmarks/training.py` measures it.
+all parameters at once, and the host does not wait for the device within an epoch. On the CPU, freed
+memory stays in the process (`_allocator`), and batch norm with what follows it is one function
+(`fused`). `benchmarks/training.py` measures the speed.
 
-Where `torch.distributed` has been started, as by torchrun, each process takes its share of every
-batch, and all have the same weights after every step.
+If `torch.distributed` has been started, as torchrun does, each process takes its share of every
+batch, and all processes have the same weights after every step.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ load_once = lru_cache(maxsize=2)(data.load)
 
 
 class Stopped(Exception):
-    """A run was asked to stop; its checkpoint has all that it did."""
+    """The run was asked to stop; its checkpoint, if it has one, holds its state."""
 
 
 def train(
@@ -86,8 +86,8 @@ def train(
     config : RunConfig
     device : str or torch.device, default "cpu"
     checkpoint : path, optional
-        File that holds the state of the run, renewed about every 20 seconds and at the end. If it
-        is there, the run goes on from it.
+        File that holds the state of the run; it is renewed about every 20 seconds and at the end.
+        If the file is there, the run continues from it.
     weights : path, optional
         Where to save the final `state_dict` of the network.
     progress : bool, optional
@@ -100,8 +100,8 @@ def train(
         replays CUDA graphs, one for the full batch and one for the short last batch. Not for the
         CPU, where it is slower. Rounding differs, so histories do, too.
     should_stop : callable
-        Asked between two steps; once it says True, the state is saved and `Stopped` is raised. With
-        several processes it must say the same in all of them.
+        Called after every step; once it returns True, the state is saved and `Stopped` is raised.
+        With several processes it must return the same in all of them.
 
     Returns
     -------
@@ -112,9 +112,10 @@ def train(
     Raises
     ------
     ValueError, OSError
-        Before training starts: from `data.load`, for `weights` that cannot be written, or for a
-        wrong argument.
+        Before training starts: from `data.load`, if `weights` cannot be written, or if an argument
+        is wrong.
     Stopped
+        If `should_stop` returned True.
     """
     _check_config(config)
     if weights is not None and process()[0] == 0:
@@ -145,7 +146,7 @@ def train(
 
 
 class Run:
-    """A run between two steps: `step`, `epoch`, `test`; `save` and `resume`."""
+    """The state of a run, and what moves it on: `step`, `epoch`, `test`, `save`, `resume`."""
 
     def __init__(self, config, device, deterministic=False, compiled=False):
         self.config, self.device = config, device
@@ -175,7 +176,7 @@ class Run:
         self.clock = Clock()
 
     def _build(self, compiled):
-        """Network, loss and optimizer."""
+        """Build network, loss and optimizer."""
         config, k = self.config, self.dataset.num_classes
         network = models.build(config.model, k, config.init_seed)
         self.network = network.to(self.device, memory_format=torch.channels_last)
@@ -203,10 +204,10 @@ class Run:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
 
     def step(self, index, images, weight=1.0):
-        """One step on the samples `index`; does not wait for the device.
+        """Take one step on the samples `index`; do not wait for the device.
 
-        `weight` makes the mean of the processes' gradients, which all of them then step along, that
-        of the whole batch: this process's samples over the processes' average.
+        All processes step along the mean of their gradients. `weight` turns this mean into the
+        gradient of the whole batch: it is this process's number of samples over the average number.
         """
         given = self.given[index]
         with self._autocast():
@@ -269,7 +270,7 @@ class Run:
 
     @torch.no_grad()
     def test(self):
-        """Predicted class of every test image; each process predicts its share."""
+        """Predict the class of every test image; each process predicts its share."""
         if self.processes > 1:
             for buffer in self.network.buffers():
                 distributed.broadcast(buffer, 0)  # batch norm's statistics differ
@@ -286,7 +287,7 @@ class Run:
         return torch.autocast(self.device.type, getattr(torch, self.config.precision))
 
     def _places(self, n, batch_size):
-        """Each batch of n samples in a row, or this process's share of it."""
+        """Return each batch of n samples in a row, or this process's share of it."""
         ends = [min(start + batch_size, n) for start in range(0, n, batch_size)]
         return [
             slice(number * batch_size + self.rank, end, self.processes)
@@ -294,13 +295,13 @@ class Run:
         ]
 
     def _summed(self, tensor):
-        """The sum over all processes."""
+        """Sum a tensor over all processes."""
         if self.processes > 1:
             distributed.all_reduce(tensor)
         return tensor
 
     def shown(self):
-        """What the progress bar says."""
+        """Return the numbers beside the progress bar."""
         if not self.progress.test_accuracy:
             return {}
         loss, test = self.progress.train_loss[-1], self.progress.test_accuracy[-1]
@@ -328,7 +329,7 @@ class Run:
             write_checkpoint(path, self.state())
 
     def resume(self, path):
-        """Go on from a checkpoint, if there is one that can be used."""
+        """Continue from a checkpoint, if there is one that can be used."""
         state = agreed(None if self.rank else read_checkpoint(path, self.state()))
         if state is None:
             return
@@ -345,7 +346,7 @@ class Run:
             generator.set_state(value)
 
     def state(self):
-        """All that is in a checkpoint; the tensors are those of the run, no copies."""
+        """Return the content of a checkpoint; its tensors are the run's own, not copies."""
         parts = ("network", "optimizer", "scaler", "criterion")
         tensors = {name: dict(getattr(self, name).state_dict()) for name in parts}
         return {
@@ -399,13 +400,13 @@ def seconds_per_epoch(config: RunConfig, device: str | torch.device = "cpu", ste
 
 
 def stream(name: str, seed: int) -> torch.Generator:
-    """A random stream of its own for each name, so that equal seeds do not mean equal draws."""
+    """Make the random stream of a name; equal seeds give other streams for other names."""
     digest = hashlib.sha256(f"{name} {seed}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
 
 
 def accuracy(network: nn.Module, dataset: data.DataSet, batch_size: int = 1000) -> float:
-    """Percent of the clean test labels that the network predicts."""
+    """Return the percentage of clean test labels that the network predicts."""
     return percent(
         predict(network, dataset, dataset.test_images, batch_size) == dataset.test_labels
     )
@@ -415,7 +416,7 @@ def accuracy(network: nn.Module, dataset: data.DataSet, batch_size: int = 1000) 
 def predict(
     network: nn.Module, dataset: data.DataSet, images: torch.Tensor, batch_size: int = 1000
 ) -> torch.Tensor:
-    """Predicted class of each uint8 image, (N,) int64; leaves the network in evaluation mode."""
+    """Predict the class of each uint8 image, (N,) int64; leave the network in evaluation mode."""
     network.eval()
     batches = images.split(integer("batch_size", batch_size, 1))
     return torch.cat([network(dataset.normalise(batch)).argmax(1) for batch in batches])
@@ -441,5 +442,5 @@ def _check_last_batch(batch_size, n, network, processes):
 
 
 def percent(hits: torch.Tensor) -> float:
-    """Share of True, in percent."""
+    """Return the share of True, in percent."""
     return 100 * hits.double().mean().item()

@@ -12,7 +12,7 @@ __all__ = ["Repeated", "check", "kept"]
 
 
 def kept(epochs: int) -> list[int]:
-    """The epochs that are kept: ten spread over the run from the first on, and the last."""
+    """Return the epochs that are kept: ten spread over the run from the first on, and the last."""
     return sorted({1 + i * epochs // 10 for i in range(10)} | {epochs})
 
 
@@ -51,15 +51,15 @@ class Repeated:
         self.sizes = torch.bincount(self.group, minlength=2 * num_classes).tolist()
 
     def count(self, index: Tensor, hits: Tensor) -> Tensor:
-        """Of the samples `index` those with `hits`: float64 (2k,), first right, then wrong labels.
+        """Count the samples `index` with `hits`: float64 (2k,), first right, then wrong labels.
 
-        Does not wait for the device.
+        The host does not wait for the device.
         """
         counts = torch.zeros(len(self.sizes), dtype=torch.float64, device=hits.device)
         return counts.index_add_(0, self.group[index], hits.double())
 
     def shares(self, epoch: int, counts: list[float], predicted: Tensor, labels: Tensor) -> dict:
-        """An entry of `History.per_class`, from an epoch's `count` and its test."""
+        """Make an entry of `History.per_class` from an epoch's `count` and its test."""
         k = len(self.sizes) // 2
         sizes = torch.bincount(labels, minlength=k).tolist()
         hits = torch.bincount(labels[predicted == labels], minlength=k).tolist()
@@ -73,6 +73,6 @@ class Repeated:
 
 
 def _percent(parts, wholes):
-    """Rounded to 0.1, whole numbers without it: a record of 100 classes grows by 20 kB at most."""
+    """Round percentages to 0.1, whole ones to int: 100 classes add 20 kB to a record at most."""
     shares = [round(100 * p / w, 1) if w else None for p, w in zip(parts, wholes, strict=True)]
     return [int(x) if x is not None and x.is_integer() else x for x in shares]

@@ -219,12 +219,12 @@ def excess_risk_convex(printed=printed_factor, wrong_side=0.5, losses=CONVEX) ->
 
 
 @cache
-def largest_factor(loss, k, seed=0, points=50, steps=200):
+def largest_factor(loss, k, seed=0, points=50, steps=200, c=1.0):
     """The largest (w_t - w_j) / (F(u) - F(e_t)) that a random hill climb over w and u finds.
 
     It starts anywhere and is not told where the maximum is. A move adds noise to some entries of
-    w or u, replaces them by their mean, or sets the others to 0. For concave losses only: F(e_t)
-    is then the minimum of F.
+    w or u, replaces them by their mean, or sets the others to 0. Weights have a clean level of at
+    least c, and the loss is to be asymmetric on these: F(e_t) is then the minimum of F.
     """
     rng = np.random.default_rng(seed)
     l0, l1 = loss.of_probability(0.0), loss.of_probability(1.0)
@@ -246,11 +246,16 @@ def largest_factor(loss, k, seed=0, points=50, steps=200):
         y = np.select([kind < 0.4, kind < 0.7, mean > 0], [y, np.where(some, mean, x), x * some], x)
         return y / y.sum(axis=1, keepdims=True)
 
+    def lower(w):
+        top, largest = w.max(axis=1, keepdims=True), w.argmax(axis=1)[:, None]
+        return np.where(np.arange(k) == largest, w, np.minimum(w, top / c))
+
     w, u = rng.dirichlet(np.full(k, 0.5), points), rng.dirichlet(np.full(k, 2.0), points)
+    w = lower(w)
     found = factor(w, u)
     for step in range(steps):
         which = rng.random((points, 1))
-        new_w = np.where(which < 0.6, move(w, 0.96**step), w)
+        new_w = lower(np.where(which < 0.6, move(w, 0.96**step), w))
         new_u = np.where(which > 0.3, move(u, 0.96**step), u)
         new = factor(new_w, new_u)
         better = new > found

@@ -1,0 +1,124 @@
+"""Many small runs at once: one batched matrix product for all seeds, losses and step sizes.
+
+The same runs as `training.train`'s, to rounding: the same initial weights, order of samples,
+schedule, momentum and clipping. For networks of linear layers and ReLU; a run then costs a tenth.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from alfs_utils import models
+from alfs_utils.data import DataSet
+from alfs_utils.losses import Loss
+from alfs_utils.training import _allocator, stream
+
+__all__ = ["Curves", "Job", "train"]
+
+
+class Job(NamedTuple):
+    """One run: the loss, the labels (n,) int64 of the first n training samples, step and seed."""
+
+    loss: Loss
+    labels: Tensor
+    lr: float
+    seed: int
+
+
+class Curves(NamedTuple):
+    """What the runs leave behind.
+
+    accuracy : (runs, epochs) float64, percent of the test labels after each epoch
+    logits : (runs, N, k), of all training samples after the last epoch
+    predicted : (runs, n_test), classes after the last epoch
+    """
+
+    accuracy: Tensor
+    logits: Tensor
+    predicted: Tensor
+
+
+def train(
+    dataset: DataSet,
+    jobs: Sequence[Job],
+    model: str,
+    *,
+    epochs: int,
+    batch_size: int,
+    momentum: float,
+    clip_norm: float,
+) -> Curves:
+    """Train all jobs, which share everything else; no weight decay, no augmentation.
+
+    The jobs must have equally many labels; those of one loss are best neighbours. ValueError for
+    none, for labels of unequal number, and for a `model` of other layers.
+    """
+    sizes = {len(job.labels) for job in jobs}
+    if len(sizes) != 1:
+        raise ValueError(f"jobs: expected equally many labels in each, got {sorted(sizes)}")
+    (n,) = sizes
+    _allocator.keep_pages()
+    layers = _stacked(model, dataset.num_classes, [job.seed for job in jobs])
+    velocity = [torch.zeros_like(layer) for layer in layers]
+    step = torch.tensor([job.lr for job in jobs]).view(-1, 1, 1)
+    given = torch.stack([job.labels for job in jobs])
+    orders = [stream("order", job.seed) for job in jobs]
+    images, tests = (
+        dataset.normalise(x).flatten(1).contiguous()
+        for x in (dataset.train_images, dataset.test_images)
+    )
+    runs, curves = torch.arange(len(jobs)).view(-1, 1), []
+    for epoch in range(epochs):
+        order = torch.stack([torch.randperm(n, generator=stream_) for stream_ in orders])
+        size = step * (1 + math.cos(math.pi * epoch / epochs)) / 2
+        for index in order.split(batch_size, dim=1):
+            gradients = _gradients(layers, images[index], given[runs, index], jobs)
+            norm = sum(g.square().sum((1, 2), keepdim=True) for g in gradients).sqrt()
+            scale = (clip_norm / (norm + 1e-6)).clamp(max=1)
+            for layer, speed, gradient in zip(layers, velocity, gradients, strict=True):
+                speed.mul_(momentum).add_(gradient.mul_(scale))
+                layer.data.sub_(size * speed)
+        predicted = _forward(layers, tests).argmax(2)
+        curves.append(100 * (predicted == dataset.test_labels).double().mean(1))
+    return Curves(torch.stack(curves, 1), _forward(layers, images), predicted)
+
+
+def _stacked(model, k, seeds):
+    """Weights (runs, inputs, outputs) and biases (runs, 1, outputs) of all layers, in turn."""
+    networks = [models.build(model, k, seed) for seed in seeds]
+    kinds = {type(module) for network in networks for module in network}
+    if not kinds <= {nn.Flatten, nn.Linear, nn.ReLU}:
+        raise ValueError(f"model: expected linear layers and ReLU only, got {model!r}")
+    layers = []
+    for parts in zip(*networks, strict=True):
+        if isinstance(parts[0], nn.Linear):
+            layers.append(torch.stack([part.weight.detach().T for part in parts]))
+            layers.append(torch.stack([part.bias.detach() for part in parts]).unsqueeze(1))
+    return [layer.contiguous().requires_grad_() for layer in layers]
+
+
+@torch.no_grad()
+def _forward(layers, images):
+    return _logits(layers, images.expand(len(layers[0]), *images.shape))
+
+
+def _logits(layers, x):
+    for i in range(0, len(layers), 2):
+        x = torch.baddbmm(layers[i + 1], x if i == 0 else x.relu_(), layers[i])
+    return x
+
+
+def _gradients(layers, images, given, jobs):
+    """Of the mean loss of each run; the runs do not see each other, so of the sum of all."""
+    logits, total, start = _logits(layers, images), 0.0, 0
+    while start < len(jobs):
+        loss, end = jobs[start].loss, start + 1
+        while end < len(jobs) and jobs[end].loss is loss:
+            end += 1
+        part = slice(start, end)
+        total += (end - start) * loss(logits[part].flatten(0, 1), given[part].flatten())
+        start = end
+    return torch.autograd.grad(total, layers)
