@@ -231,7 +231,7 @@ def _check(record):
         raise ValueError(f"status: expected an epoch up to {config.epochs}, got {failed}")
     epochs = failed - 1 if failed else config.epochs
     check_curves(record, epochs)
-    if "per_class" in record:
+    if record.get("per_class"):  # the first records have none
         per_class.check(record["per_class"], config.epochs, epochs)
     if epochs and bool(record["memorised"]) != (record["noise_rate"] > 0):
         raise ValueError("memorised: expected a curve if there are wrong labels, else none")

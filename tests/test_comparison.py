@@ -22,7 +22,7 @@ LOSS = from_paper("AGCE", "mnist")
 KEY = {"method": "AGCE", "column": "sym .8"}
 
 
-ENVIRONMENT = Environment("CPU", 1, True, False, "2", "2", "3", "1", False, 1)
+ENVIRONMENT = Environment("CPU", 1, True, False, "2", "2", "3", "1", False, 1, "")
 
 
 def a_record(config, last=96.5, status="finished", seconds=1800.0):

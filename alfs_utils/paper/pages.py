@@ -148,7 +148,10 @@ def coverage_table() -> HTML:
     rows = []
     for statement in STATEMENTS:
         notebooks = [chapters[check] for check in statement.checks] or [statement.notebook]
-        links = (f'<a href="{name}.html">{int(name[:2])}</a>' for name in dict.fromkeys(notebooks))
+        links = (
+            f'<a href="{name}.html">{name.split("-")[0].lstrip("0")}</a>'
+            for name in dict.fromkeys(notebooks)
+        )
         rows.append(
             {
                 "place": statement.place,
