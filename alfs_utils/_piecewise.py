@@ -2,9 +2,11 @@
 
 import math
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
+from numbers import Real
 
 
 class PiecewiseLinear:
@@ -29,7 +31,7 @@ class PiecewiseLinear:
     (Fraction(5, 4), 1.25)
     """
 
-    def __init__(self, knots, values):
+    def __init__(self, knots: Iterable[Real], values: Iterable[Real]) -> None:
         try:
             self.knots, self.values = ([Fraction(x) for x in given] for given in (knots, values))
         except (TypeError, ValueError, OverflowError) as error:
