@@ -15,9 +15,9 @@ __version__ = "0.1.0"
 
 _ROOMS = (
     "asymmetry",
+    "classes",
     "data",
     "estimation",
-    "facts",
     "losses",
     "models",
     "noise",

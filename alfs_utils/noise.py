@@ -29,7 +29,7 @@ import numpy.typing as npt
 from alfs_utils import __version__
 from alfs_utils._arguments import integer, option, real
 from alfs_utils._files import replacing
-from alfs_utils.facts import NUM_CLASSES
+from alfs_utils.classes import NUM_CLASSES
 
 __all__ = [
     "CIFAR100_SUPERCLASS",

@@ -23,7 +23,7 @@ import pandas as pd
 from alfs_utils import data
 from alfs_utils._files import read_bytes, replacing, set_aside
 from alfs_utils._locks import locked
-from alfs_utils.training import History, RunConfig, per_class
+from alfs_utils.training import History, RunConfig, per_class, run_id
 from alfs_utils.training.history import CURVES, check_curves, failed_epoch
 
 __all__ = [
@@ -46,21 +46,6 @@ __all__ = [
 
 Record = dict[str, Any]  # what is in a file: see `make`
 LARGEST = 1_000_000  # bytes; a larger file is no record, and is not parsed
-
-
-def run_id(config: RunConfig) -> str:
-    """Return the twelve hexadecimal digits that name a configuration.
-
-    Only the fields that differ from `RunConfig`'s defaults are hashed: a field added later, whose
-    default means "as before", leaves the ids of older runs as they were. Defaults never change.
-    """
-    given = {
-        f.name: getattr(config, f.name)
-        for f in fields(config)
-        if f.name == "loss" or getattr(config, f.name) != f.default
-    }
-    text = json.dumps(given, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def make(history: History) -> Record:

@@ -140,15 +140,15 @@ def _data(name):
     """The data set, or random images of its shape; and whether it is the data set."""
     import torch
 
-    from alfs_utils import data, facts
-    from alfs_utils.data.files import CIFAR_RECIPES
+    from alfs_utils import classes, data
+    from alfs_utils.data.datasets import CIFAR_RECIPES
 
     try:
         return data.load(name), True
     except FileNotFoundError:
         base = data.base_name(name)
         shape, n = ((1, 28, 28), 60_000) if base == "mnist" else ((3, 32, 32), 50_000)
-        k = len(facts.CLASS_COUNTS[base])
+        k = len(classes.CLASS_COUNTS[base])
         digits = data.load("digits")
         recipe = CIFAR_RECIPES.get(base, {"num_classes": k, "mean": (0.1307,), "std": (0.3081,)})
         images = torch.randint(256, (n, *shape), dtype=torch.uint8)

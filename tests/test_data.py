@@ -20,10 +20,10 @@ from PIL import Image
 from scipy import stats
 from sklearn.datasets import load_digits
 
-from alfs_utils import data, facts
-from alfs_utils.data import files
+from alfs_utils import classes, data
+from alfs_utils.data import datasets
 from alfs_utils.data._torchvision import torchvision
-from alfs_utils.data.dataset import rotation_coefficients
+from alfs_utils.data.images import rotation_coefficients
 
 TF = torchvision.transforms.functional
 transforms = torchvision.transforms
@@ -227,13 +227,13 @@ def small_mnist(folder, monkeypatch):
     """Four small files with known pixels, whose checksums stand for the official ones."""
     rng = np.random.default_rng(0)
     contents = {}
-    for file in files.MNIST_MD5:
+    for file in datasets.MNIST_MD5:
         n = 5 if file.startswith("train") else 3
         shape, header = ((n,), 8) if "labels" in file else ((n, 28, 28), 16)
         body = rng.integers(0, 10, shape, dtype=np.uint8)
         contents[file] = bytes([255] * header) + body.tobytes()
     sums = {file: hashlib.md5(content).hexdigest() for file, content in contents.items()}
-    monkeypatch.setattr(files, "MNIST_MD5", sums)
+    monkeypatch.setattr(datasets, "MNIST_MD5", sums)
     (folder / "MNIST" / "raw").mkdir(parents=True)
     return contents
 
@@ -276,7 +276,7 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("file", list(files.MNIST_MD5))
+@pytest.mark.parametrize("file", list(datasets.MNIST_MD5))
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("damage", ["missing", "another", *DAMAGE])
 def test_a_bad_mnist_file_is_named_with_its_mending(folder, small_mnist, file, packed, damage):
@@ -299,13 +299,13 @@ def test_a_bad_mnist_file_is_named_with_its_mending(folder, small_mnist, file, p
 
 def test_mnist_is_not_unpacked_beyond_its_size_and_a_pipe_does_not_hang(folder, small_mnist):
     path = write_mnist(folder, small_mnist, packed=True)["t10k-labels-idx1-ubyte"]
-    content = bytes(5 * files.LARGEST)
+    content = bytes(5 * datasets.LARGEST)
     path.write_bytes(gzip.compress(content, compresslevel=1))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match=rf"^{path}: expected the official file"):
         data.load("mnist")
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before  # kilobytes
-    assert grown < 1.5 * files.LARGEST / 1024
+    assert grown < 1.5 * datasets.LARGEST / 1024
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ValueError, match=rf"^{path}: expected a"):
@@ -328,23 +328,23 @@ def test_nothing_is_downloaded_unless_asked_for(folder, small_mnist, monkeypatch
 
 
 def test_genuine_mnist_raw_and_packed(tmp_path, monkeypatch):
-    needs(*(f"MNIST/raw/{file}.gz" for file in files.MNIST_MD5))
+    needs(*(f"MNIST/raw/{file}.gz" for file in datasets.MNIST_MD5))
     genuine = data.folder() / "MNIST" / "raw"
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
-    for file in files.MNIST_MD5:
+    for file in datasets.MNIST_MD5:
         packed = genuine / f"{file}.gz"
         (tmp_path / "MNIST" / "raw" / packed.name).symlink_to(packed.resolve())
     monkeypatch.setenv("ALFS_DATA_DIR", str(tmp_path))
     mnist = data.load("mnist")
     assert mnist.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
-    assert tuple(np.bincount(mnist.train_labels)) == facts.CLASS_COUNTS["mnist"]
+    assert tuple(np.bincount(mnist.train_labels)) == classes.CLASS_COUNTS["mnist"]
     assert (len(mnist.test_labels), mnist.test_labels[0].item()) == (10_000, 7)
     share = np.bincount(mnist.train_images.view(-1), minlength=256) / mnist.train_images.numel()
     grey = np.arange(256) / 255
     mean = share @ grey
     assert mean == pytest.approx(mnist.mean[0], abs=1e-4)
     assert np.sqrt(share @ (grey - mean) ** 2) == pytest.approx(mnist.std[0], abs=1e-4)
-    for file in files.MNIST_MD5:
+    for file in datasets.MNIST_MD5:
         path = tmp_path / "MNIST" / "raw" / file
         path.write_bytes(gzip.decompress((genuine / f"{file}.gz").read_bytes()))
         path.with_name(file + ".gz").unlink()
@@ -395,7 +395,7 @@ def arrays(k, **changes):
 def test_arrays_are_read_in_their_order(folder, monkeypatch, name):
     (folder / f"{name}.npz").touch()
     k = RECIPES[name][0]
-    monkeypatch.setattr(files, "read_npz", lambda *_: arrays(k))
+    monkeypatch.setattr(datasets, "read_npz", lambda *_: arrays(k))
     dataset = data.load(f"{name}-npz")
     check_recipe(dataset)
     assert dataset.name == f"{name}-npz" and dataset.train_images.shape == (50_000, 3, 32, 32)
@@ -433,7 +433,7 @@ def test_arrays_that_are_not_cifar_are_refused(folder, monkeypatch, case):
     path = folder / "cifar10.npz"
     path.touch()
     changed = arrays(10, **{key: np.asarray(array)})
-    monkeypatch.setattr(files, "read_npz", lambda *_: changed)
+    monkeypatch.setattr(datasets, "read_npz", lambda *_: changed)
     match = (
         f"^{re.escape(str(path))}: {key}: expected {expected}.*Remove {re.escape(str(path))}, then"
     )
@@ -477,9 +477,9 @@ def bomb():
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for key in KEYS:
-            n = files.LARGEST if key == "train_x" else 10_000
+            n = datasets.LARGEST if key == "train_x" else 10_000
             archive.writestr(f"{key}.npy", header((n,)) + bytes(n))
-    assert len(buffer.getvalue()) < files.LARGEST / 100
+    assert len(buffer.getvalue()) < datasets.LARGEST / 100
     return buffer.getvalue()
 
 
@@ -598,7 +598,7 @@ def test_genuine_cifar10_arrays():
 
 
 def test_class_counts_are_those_of_the_data_sets():
-    assert {name: sum(counts) for name, counts in facts.CLASS_COUNTS.items()} == {
+    assert {name: sum(counts) for name, counts in classes.CLASS_COUNTS.items()} == {
         "mnist": 60_000,
         "cifar10": 50_000,
         "cifar100": 50_000,

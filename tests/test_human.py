@@ -15,9 +15,9 @@ from test_noise import FINE_NAMES
 
 from alfs_utils import data, noise, records, sweep, training
 from alfs_utils.__main__ import main
+from alfs_utils.classes import CLASS_NAMES
 from alfs_utils.data import human
 from alfs_utils.data.human import NAMES, convert, load, write_counts
-from alfs_utils.facts import CLASS_NAMES
 from alfs_utils.paper import which_runs
 from alfs_utils.training import loop
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from alfs_utils import losses as L
-from alfs_utils.facts import NUM_CLASSES
+from alfs_utils.classes import NUM_CLASSES
 from alfs_utils.losses import from_paper, settings
 
 torch.set_num_threads(1)

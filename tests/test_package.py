@@ -69,7 +69,7 @@ for name in ("scipy", "pandas", "sklearn", "seaborn", "torchvision", "tqdm", "fi
         pass
 """
 FIRST_FLOOR = """
-from alfs_utils import asymmetry, estimation, facts, losses, noise
+from alfs_utils import asymmetry, estimation, classes, losses, noise
 from alfs_utils.recommend import recommend
 clean, T = np.arange(3).repeat(200), noise.symmetric(3, 0.4)
 z, y = torch.randn(8, 3, requires_grad=True), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
@@ -84,7 +84,7 @@ assert asymmetry.certify(losses.AGCELoss(a=6, q=1.5), T).asymmetric
 assert asymmetry.weighted_risk_minimiser(losses.AELLoss(a=2.5), T[0]).u[0] == 1
 assert 6 in asymmetry.admissible(losses.AGCELoss, T, q=0.5)
 c = estimation.clean_level_interval(estimation.count_matrix(clean, noisy.labels))
-assert c.low < noise.clean_level(T) < c.high and facts.NUM_CLASSES["cifar10"] == 10
+assert c.low < noise.clean_level(T) < c.high and classes.NUM_CLASSES["cifar10"] == 10
 assert recommend(noisy.labels, clean).choice.verdict == "asymmetric"
 """
 PLOTS = """

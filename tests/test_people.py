@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import ROOT, require
 
-from alfs_utils import data, facts, losses
+from alfs_utils import classes, data, losses
 from alfs_utils.asymmetry import certify
 from alfs_utils.data import words
 from alfs_utils.estimation import clean_level_interval, count_matrix
@@ -46,7 +46,7 @@ def test_words_are_loaded_as_vectors_in_two_and_four_classes(raw):
     every_fifth = raw["ratings"][::5].astype(int).sum(1)
     for name, limits in (("words", [0]), ("words-4", [-15, 0, 15])):
         dataset = data.load(name)
-        assert dataset.num_classes == facts.NUM_CLASSES[name] == len(limits) + 1
+        assert dataset.num_classes == classes.NUM_CLASSES[name] == len(limits) + 1
         assert dataset.train_images.shape == (4368, 50, 1, 1)
         assert np.array_equal(dataset.test_images[:, :, 0, 0].numpy(), raw["vectors"][::5])
         expected = sum((every_fifth >= limit).astype(int) for limit in limits)

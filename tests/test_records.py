@@ -424,7 +424,9 @@ def test_what_answers_rest_on():
 def test_runs_are_found_in_the_order_of_the_question(record, tmp_path):
     for seed in (2, 0, 1):
         records.write(of(record, init_seed=seed), tmp_path)
-    none = {name: [] for name in (*CURVES, "per_class")} | {"status": "the training loss of epoch 1 is nan"}
+    none = {name: [] for name in (*CURVES, "per_class")} | {
+        "status": "the training loss of epoch 1 is nan"
+    }
     records.write(changed(of(record, init_seed=3), **none), tmp_path)
     configs = [replace(CONFIG, init_seed=seed) for seed in (1, 3, 7, 0)]
     found = records.runs_of(records.load(tmp_path), configs)

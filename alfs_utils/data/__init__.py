@@ -10,8 +10,8 @@ working directory. Only `load(..., download=True)` downloads them.
 
 from alfs_utils._arguments import option
 from alfs_utils.data import webvision, words
-from alfs_utils.data.dataset import DataSet, augment, draw_augmentation
-from alfs_utils.data.files import base_name, cifar, digits, find, folder, mnist
+from alfs_utils.data.datasets import base_name, cifar, digits, find, folder, mnist
+from alfs_utils.data.images import DataSet, augment, draw_augmentation
 
 __all__ = [
     "NAMES",

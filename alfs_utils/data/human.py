@@ -26,8 +26,8 @@ import torch
 
 from alfs_utils._arguments import option
 from alfs_utils._files import read_bytes
-from alfs_utils.data.files import folder, read_npz
-from alfs_utils.facts import CLASS_NAMES, NUM_CLASSES
+from alfs_utils.classes import CLASS_NAMES, NUM_CLASSES
+from alfs_utils.data.datasets import folder, read_npz
 from alfs_utils.noise import NoisyLabels, count_matrix, transition_matrix
 
 __all__ = [

@@ -43,9 +43,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from alfs_utils._files import check_regular, read_bytes
-from alfs_utils.data.dataset import DataSet
-from alfs_utils.data.files import folder as data_folder
-from alfs_utils.facts import NUM_CLASSES as CLASSES_OF
+from alfs_utils.classes import NUM_CLASSES as CLASSES_OF
+from alfs_utils.data.datasets import folder as data_folder
+from alfs_utils.data.images import DataSet
 
 __all__ = ["NUM_CLASSES", "WebVision", "check_whole", "load", "verify"]
 

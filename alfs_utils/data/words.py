@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from alfs_utils._arguments import option
-from alfs_utils.data.dataset import DataSet
+from alfs_utils.data.images import DataSet
 from alfs_utils.noise import NoisyLabels, transition_matrix
 
 NOISE = {"words-worst": ("words",), "words-one": ("words", "words-4")}  # kind -> data sets

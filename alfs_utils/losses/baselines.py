@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from alfs_utils._arguments import option, real
-from alfs_utils.losses.base import LossOptions, PointwiseLoss
-from alfs_utils.losses.core import COMPATS
+from alfs_utils.losses.base import COMPATS, LossOptions, PointwiseLoss
 from alfs_utils.losses.numerics import like, log, power, power_gap
 
 LOG_1E_4 = math.log(1e-4)

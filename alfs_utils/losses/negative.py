@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from alfs_utils._arguments import integer, option
-from alfs_utils.losses.base import Loss, LossOptions
-from alfs_utils.losses.core import COMPATS, REDUCTIONS, Prediction, apply
+from alfs_utils.losses.base import COMPATS, REDUCTIONS, Loss, LossOptions, Prediction, apply
 
 
 def _negative(prediction, compat):

@@ -5,9 +5,8 @@ from typing import Any, Unpack
 
 import torch
 
-from alfs_utils.losses.base import CELoss, Composite, Loss, LossOptions, as_loss
+from alfs_utils.losses.base import CELoss, Composite, Loss, LossOptions, Prediction, as_loss
 from alfs_utils.losses.baselines import FocalLoss, GCELoss
-from alfs_utils.losses.core import Prediction
 
 
 class Normalized(Composite):

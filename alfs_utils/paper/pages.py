@@ -6,7 +6,7 @@ from IPython.display import HTML
 
 from alfs_utils import noise
 from alfs_utils.asymmetry import certify
-from alfs_utils.facts import NUM_CLASSES
+from alfs_utils.classes import NUM_CLASSES
 from alfs_utils.losses import LOG_1E_4, Loss, from_paper, loss_from_string, setting, value_and_pull
 from alfs_utils.losses.settings import DATASETS, ROWS
 from alfs_utils.paper.printed import CELLS, NO_TARGET, QUOTED

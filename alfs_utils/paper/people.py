@@ -25,7 +25,7 @@ from torch import Tensor
 from alfs_utils import noise
 from alfs_utils._files import replacing
 from alfs_utils.data import DataSet, folder
-from alfs_utils.data.files import read_npz
+from alfs_utils.data.datasets import read_npz
 from alfs_utils.losses import (
     AGCELoss,
     AULLoss,

@@ -13,7 +13,7 @@ import pandas as pd
 from alfs_utils import data, records
 from alfs_utils._arguments import option
 from alfs_utils.asymmetry import admissible
-from alfs_utils.facts import NUM_CLASSES
+from alfs_utils.classes import NUM_CLASSES
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, FocalLoss, Loss, from_paper
 from alfs_utils.losses.settings import ROWS
 from alfs_utils.paper import protocol

@@ -1,6 +1,6 @@
 """One training run: a frozen configuration in, a history out."""
 
-from alfs_utils.training.config import SEEDS, RunConfig
+from alfs_utils.training.config import SEEDS, RunConfig, run_id
 from alfs_utils.training.environment import Environment
 from alfs_utils.training.history import History
 from alfs_utils.training.labels import KINDS, noisy_labels, transition_matrix
@@ -23,6 +23,7 @@ __all__ = [
     "accuracy",
     "noisy_labels",
     "predict",
+    "run_id",
     "seconds_per_epoch",
     "stream",
     "train",

@@ -1,7 +1,9 @@
 """The configuration of a run: everything that its result depends on."""
 
+import hashlib
+import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
@@ -78,7 +80,7 @@ class RunConfig:
     init_seed: int = 0
     order_seed: int = 0
     augment_seed: int = 0
-    # New fields go to the end, with the default that means "as before": see `records.run_id`.
+    # New fields go to the end, with the default that means "as before": see `run_id`.
     counts: str = "iid"
     precision: str = "float32"
     train_size: int = 0
@@ -112,6 +114,21 @@ class RunConfig:
     def seeded(self, seed: int) -> "RunConfig":
         """Return the same run with all four seeds set to `seed`."""
         return replace(self, **dict.fromkeys(SEEDS, seed))
+
+
+def run_id(config: RunConfig) -> str:
+    """Return the twelve hexadecimal digits that name a configuration.
+
+    Only the fields that differ from `RunConfig`'s defaults are hashed: a field added later, whose
+    default means "as before", leaves the ids of older runs as they were. Defaults never change.
+    """
+    given = {
+        f.name: getattr(config, f.name)
+        for f in fields(config)
+        if f.name == "loss" or getattr(config, f.name) != f.default
+    }
+    text = json.dumps(given, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _checked_loss(loss):

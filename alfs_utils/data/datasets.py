@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from alfs_utils._files import check_regular, read_bytes
-from alfs_utils.data.dataset import DataSet
+from alfs_utils.data.images import DataSet
 
 # A little more than the bytes of MNIST's largest file (unpacked) and of CIFAR's largest array. What
 # claims to be larger is not unpacked.
