@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from alfs_utils.losses.settings import ROWS
 from alfs_utils.paper import printed
 from alfs_utils.paper.printed import CELLS, NO_TARGET, PRINTED, QUOTED
-from alfs_utils.paper.readings import CLAIMS, Claim
+from alfs_utils.paper.sentences import CLAIMS, Claim
 
 # --- the cells ------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 from alfs_utils import noise, records
 from alfs_utils.asymmetry import asymmetry_ratio, certify
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, from_paper, loss_from_string
-from alfs_utils.paper import protocol, readings, which_runs
+from alfs_utils.paper import protocol, sentences, which_runs
 
 ROW = [Fraction(1, 5)] + [Fraction(4, 45)] * 9  # a class under symmetric noise 0.8
 AGCE_HALF, AGCE_CONCAVE, AUL_CONCAVE, AUL_TWO, AEL = which_runs.FIGURE_3
@@ -155,12 +155,12 @@ def test_the_advice_is_right_where_a_data_sets_own_setting_ends_higher():
         {"dataset": [c.dataset for c in configs], "loss": [c.loss for c in configs]}
     )
     good = runs.assign(last=[90.0 if own else 80.0 for own in mine])
-    assert [answer for *_, answer in readings.tuning_answers(good)] == [True] * 6
+    assert [answer for *_, answer in sentences.tuning_answers(good)] == [True] * 6
     bad = runs.assign(last=80.0)
-    assert [answer for *_, answer in readings.tuning_answers(bad)] == [False] * 6
-    half = readings.tuning_answers(good[good["dataset"] == "mnist"])
+    assert [answer for *_, answer in sentences.tuning_answers(bad)] == [False] * 6
+    half = sentences.tuning_answers(good[good["dataset"] == "mnist"])
     assert {(name, answer) for name, _, answer in half} == {("mnist", True), ("cifar10", None)}
-    assert [answer for *_, answer in readings.tuning_answers(good[mine])] == [None] * 6
+    assert [answer for *_, answer in sentences.tuning_answers(good[mine])] == [None] * 6
 
 
 def ends(best=60.0, **changes):
@@ -182,8 +182,8 @@ def ends(best=60.0, **changes):
 
 
 def test_answers_to_section_4_1():
-    assert [answer for *_, answer in readings.figure_3_answers(ends())] == [True] * 7
-    assert [answer for *_, answer in readings.figure_3_answers(ends().iloc[:0])] == [None] * 7
+    assert [answer for *_, answer in sentences.figure_3_answers(ends())] == [True] * 7
+    assert [answer for *_, answer in sentences.figure_3_answers(ends().iloc[:0])] == [None] * 7
     for changes, wrong in [
         ({"concave": [1, 5.1, 0, 2]}, [0]),
         ({"half": [5, 5, 3, 1]}, [1, 2]),
@@ -194,15 +194,15 @@ def test_answers_to_section_4_1():
         ({"two": [4, 4, 4, 4]}, [5]),
         ({"ael": [1, 9, 20, 30]}, [6]),
     ]:
-        found = [answer for *_, answer in readings.figure_3_answers(ends(**changes))]
+        found = [answer for *_, answer in sentences.figure_3_answers(ends(**changes))]
         assert [i for i, answer in enumerate(found) if not answer] == wrong, changes
-    some = [answer for *_, answer in readings.figure_3_answers(ends(two=[20, 9, None, 4]))]
+    some = [answer for *_, answer in sentences.figure_3_answers(ends(two=[20, 9, None, 4]))]
     assert some == [True] * 5 + [None, True]
 
 
 def test_networks_that_learn_nothing_speak_for_no_sentence():
-    assert [answer for *_, answer in readings.figure_3_answers(ends(best=20.0))] == [None] * 7
-    assert [answer for *_, answer in readings.figure_3_answers(ends(best=20.1))] == [True] * 7
+    assert [answer for *_, answer in sentences.figure_3_answers(ends(best=20.0))] == [None] * 7
+    assert [answer for *_, answer in sentences.figure_3_answers(ends(best=20.1))] == [True] * 7
 
 
 FIGURE_5 = {(c.loss.split("Loss")[0], c.eta): c for c in which_runs.figure_5()}
@@ -221,7 +221,7 @@ def seen(drop=6.0, knn=49.0, gce=0.1, agce=0.2):
 
 def test_answers_to_section_4_2_on_figure_5():
     def found(runs, features):
-        return [answer for *_, answer in readings.figure_5_answers(runs, features)]
+        return [answer for *_, answer in sentences.figure_5_answers(runs, features)]
 
     assert found(*seen()) == [True] * 9
     assert found(*seen(drop=5.0)) == [False] * 4 + [True] * 5
@@ -295,11 +295,11 @@ def test_official_files_stand_for_arrays():
 def test_the_readings_can_come_out_either_way(changes, expected):
     last = {name: value for name, value in (ALL | changes).items() if value is not None}
     runs = which_runs.reduced_runs(reduced_ledger(**last), "symmetric")
-    assert [answer for _, answer in readings.reduced_answers(runs)] == expected
+    assert [answer for _, answer in sentences.reduced_answers(runs)] == expected
     values = [last.get(name) for name in ("AGCE", "AUL", "NCE_AGCE", "GCE")]
     margin = np.nan if None in values else min(values[:3]) - values[3]
-    assert readings.reduced_margin(runs) == pytest.approx(margin, nan_ok=True)
+    assert sentences.reduced_margin(runs) == pytest.approx(margin, nan_ok=True)
     if "CE" in last:
         higher = runs.assign(best=runs["last"] + 5.1)
-        assert readings.reduced_answers(higher)[0][1] is True
-        assert readings.reduced_answers(higher.assign(best=runs["last"] + 5))[0][1] is False
+        assert sentences.reduced_answers(higher)[0][1] is True
+        assert sentences.reduced_answers(higher.assign(best=runs["last"] + 5))[0][1] is False

@@ -5,7 +5,7 @@ Labels", ICML 2021.
 
 - `printed`: the accuracies of Tables 1 to 3. `protocol`: the recipe behind them, and which run is
   which cell. `which_runs`: which runs make the tables, the figures and what the book adds.
-- `readings`: the paper's sentences on which loss does better, as predicates. `comparison`: ours
+- `sentences`: the paper's sentences on which loss does better, as predicates. `comparison`: ours
   beside the paper's. `features`: Figure 5.
 - `verdicts`: our verdict on every statement, with the check in `checks` that establishes it.
 - `figures`, `pages`: what the chapters draw and tabulate. `commands`: what the command line runs.

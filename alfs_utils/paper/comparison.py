@@ -17,7 +17,7 @@ from alfs_utils._arguments import option
 from alfs_utils.losses import Normalized, from_paper
 from alfs_utils.paper import protocol
 from alfs_utils.paper.printed import CELLS, cell
-from alfs_utils.paper.readings import CLAIMS
+from alfs_utils.paper.sentences import CLAIMS
 from alfs_utils.training import RunConfig
 from alfs_utils.training.loop import load_once
 
