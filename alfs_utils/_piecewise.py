@@ -54,7 +54,7 @@ class PiecewiseLinear:
         return value if isinstance(u, Fraction | int) else float(value)
 
     @property
-    def cells(self):
+    def cells(self) -> int:
         """The least n for which every knot is a multiple of 1/n."""
         return math.lcm(*(x.denominator for x in self.knots))
 

@@ -116,7 +116,7 @@ def test_the_rooms_are_loaded_when_they_are_asked_for():
     )
 
 
-FLOOR_1 = "asymmetry estimation facts losses noise plots recommend".split()
+FLOOR_1 = "asymmetry classes estimation losses noise plots recommend".split()
 
 
 @pytest.mark.parametrize("room", FLOOR_1)
@@ -128,7 +128,7 @@ def test_public_functions_and_methods_are_annotated(room):
         members = {k: v for k, v in vars(owner).items() if k == "__init__" or k[0] != "_"}
         members = [getattr(v, "fget", getattr(v, "__func__", v)) for v in members.values()]
         functions += [f for f in members if inspect.isfunction(f) and f.__module__[:4] == "alfs"]
-    assert functions or room == "facts"
+    assert functions or room == "classes"
     for function in functions:
         names = [n for n in inspect.signature(function).parameters if n not in ("self", "cls")]
         missing = {*names, "return"} - set(function.__annotations__) - {"options"}

@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from alfs_utils import _files, data, losses, models, noise, records, training
-from alfs_utils.data import dataset
+from alfs_utils.data import images
 from alfs_utils.losses import AGCELoss, CELoss
 from alfs_utils.paper import protocol
 from alfs_utils.training import (
@@ -108,7 +108,7 @@ def test_each_seed_moves_one_stream_only(monkeypatch):
             draws.append(draw(*args))
             return draws[-1]
 
-        monkeypatch.setattr(dataset, "draw_augmentation", drawn)
+        monkeypatch.setattr(images, "draw_augmentation", drawn)
         monkeypatch.setattr(loop.Run, "step", lambda self, index, *_: indices.append(index))
         run = loop.Run(config, torch.device("cpu"))
         run.epoch(None, lambda: False)
