@@ -14,22 +14,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-LIMIT = 0.25
-
-
-def interval(differences, level=0.9):
-    """Student's interval of the mean."""
-    d = np.asarray(differences, dtype=float)
-    half = stats.t.ppf((1 + level) / 2, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
-    return d.mean() - half, d.mean() + half
 
 
 def main():
     from alfs_utils import data, records
-    from alfs_utils.paper import which_runs
+    from alfs_utils.paper import precision, which_runs
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kernel", type=Path)
@@ -53,10 +44,10 @@ def main():
         )
     if len(differences) < 6:
         sys.exit(f"expected at least 6 pairs, got {len(differences)}")
-    low, high = interval(differences)
-    held = -LIMIT < low and high < LIMIT
+    low, high = precision.interval(differences)
+    held = -precision.BOUND < low and high < precision.BOUND
     print(f"mean difference {np.mean(differences):+.3f}, 90 % interval {low:+.3f} to {high:+.3f}")
-    print(f"within +-{LIMIT} points: {'yes' if held else 'no'}")
+    print(f"within +-{precision.BOUND} points: {'yes' if held else 'no'}")
 
 
 if __name__ == "__main__":

@@ -9,15 +9,17 @@ has both precisions, float32 is the run of the cell.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 from scipy import stats
 
 from alfs_utils import records
 from alfs_utils.paper import protocol, which_runs
 
-__all__ = ["Answer", "answer", "pairs"]
+__all__ = ["Answer", "answer", "interval", "pairs"]
 
 BOUND = 0.25  # points, for the interval of the mean difference
 LEVEL = 0.9
@@ -99,15 +101,20 @@ def pairs(ledger: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else columns)
 
 
+def interval(differences: Sequence[float]) -> tuple[float, float]:
+    """Student's 90 % interval of the mean of two or more differences."""
+    d, n = np.asarray(differences, dtype=float), len(differences)
+    half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * d.std(ddof=1) / math.sqrt(n)
+    return float(d.mean() - half), float(d.mean() + half)
+
+
 def answer(found: pd.DataFrame) -> Answer:
     """The rule, applied to `pairs`."""
     differences, n = found["difference"].astype(float), len(found)
     outside = int((differences.abs() > found["limit"]).sum())
     if n < 2:
         return Answer(None, n, math.nan, math.nan, math.nan, outside)
-    mean = float(differences.mean())
-    half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * differences.std(ddof=1) / math.sqrt(n))
-    low, high = mean - half, mean + half
+    mean, (low, high) = float(differences.mean()), interval(differences)
     narrow = -BOUND <= low and high <= BOUND
     counts = None if n < FIRST else not outside if narrow else None if n < MOST else False
     if n >= FIRST and outside:
