@@ -22,7 +22,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import torch
@@ -157,7 +157,6 @@ class Run:
         fits = self.processes == 1 and not compiled and config.model != "resnet50"  # torchvision's
         self.kernel = fused.kernel(device, config.precision) if fits else ""
         self.environment = Environment.here(device, deterministic, compiled, self.kernel)
-        self.data_sha256 = dataset.sha256
         self.dataset = dataset.to(device)
         noisy = noisy_labels(config, self.dataset)
         self.noise_rate, self.labels_sha256 = noisy.rate, noisy.sha256
@@ -174,6 +173,11 @@ class Run:
         self.totals = torch.zeros(sums, dtype=torch.float64, device=device)
         self.progress = Progress()
         self.clock = Clock()
+
+    @cached_property
+    def data_sha256(self):
+        """The hash of the data: for WebVision every file is read, which a trial of speed spares."""
+        return load_once(self.config.dataset).sha256
 
     def _build(self, compiled):
         """Build network, loss and optimizer."""
