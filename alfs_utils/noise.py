@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alfs_utils import __version__
-from alfs_utils._arguments import integer, option, real
+from alfs_utils._arguments import array, integer, option, real, shown
 from alfs_utils._files import replacing
 from alfs_utils.classes import NUM_CLASSES
 
@@ -63,6 +63,7 @@ _FLIPS = {
     "cifar10": {9: 1, 2: 0, 3: 5, 5: 3, 4: 7},
 }
 _TAG = 0x6E6F697365  # keeps the noise stream apart from others that start from the same seed
+_MOST_CLASSES = 2**15  # a matrix of so many classes takes 8 GB
 # The errors that json, zipfile and NumPy raise for damaged data.
 _UNREADABLE = (EOFError, KeyError, RuntimeError, TypeError, ValueError, BadZipFile, zlib.error)
 
@@ -225,8 +226,8 @@ class NoisyLabels:
     def __post_init__(self):
         T = _transition(self.T)
         labels, clean, _ = _label_pair("labels", self.labels, "clean", self.clean, len(T))
-        for name, array in (("labels", labels), ("clean", clean), ("T", T)):
-            object.__setattr__(self, name, _frozen(array.copy()))
+        for name, own in (("labels", labels), ("clean", clean), ("T", T)):
+            object.__setattr__(self, name, _frozen(own.copy()))
 
     @cached_property
     def mask(self) -> np.ndarray:
@@ -516,7 +517,7 @@ def _off_diagonal(T):
 
 
 def _classes_and_rate(num_classes, eta, alone=False):
-    k = integer("num_classes", num_classes, 1)
+    k = integer("num_classes", num_classes, 1, _MOST_CLASSES)
     eta = real("eta", eta, "a number in [0, 1]", lambda eta: 0 <= eta <= 1)
     if k == 1 and eta > 0 and not alone:
         raise ValueError(f"num_classes: expected at least 2 for eta = {eta} > 0, got 1")
@@ -524,10 +525,7 @@ def _classes_and_rate(num_classes, eta, alone=False):
 
 
 def _transition(T):
-    try:
-        T = np.array(T, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"T: expected a square matrix of numbers, got {T!r}") from error
+    T = array("T", T, "a square matrix of numbers", np.float64).copy()
     if T.ndim != 2 or T.shape[0] != T.shape[1] or T.size == 0:
         raise ValueError(f"T: expected shape (k, k) with k >= 1, got {T.shape}")
     good = (T >= 0).all(axis=1) & (np.abs(T.sum(axis=1) - 1) <= 1e-6)  # False for NaN and inf
@@ -538,12 +536,12 @@ def _transition(T):
 
 
 def _labels(name, labels, num_classes):
-    labels = np.asarray(labels)
+    labels = array(name, labels, "(n,) integers")
     if labels.ndim != 1 or labels.size == 0:
         raise ValueError(f"{name}: expected shape (n,) with n >= 1, got {labels.shape}")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise TypeError(f"{name}: expected integers, got {labels.dtype}: {labels[:5]}")
-    top = np.inf if num_classes is None else num_classes
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected integers, got {labels.dtype}: {shown(labels[:5])}")
+    top = _MOST_CLASSES if num_classes is None else num_classes
     for i in labels.argmin(), labels.argmax():
         if not 0 <= labels[i] < top:
             raise ValueError(f"{name}: expected values in [0, {top}), got {labels[i]} at index {i}")
@@ -551,7 +549,7 @@ def _labels(name, labels, num_classes):
 
 
 def _label_pair(name, labels, other_name, others, num_classes):
-    k = None if num_classes is None else integer("num_classes", num_classes, 1)
+    k = None if num_classes is None else integer("num_classes", num_classes, 1, _MOST_CLASSES)
     labels, others = _labels(name, labels, k), _labels(other_name, others, k)
     if len(labels) != len(others):
         raise ValueError(
@@ -560,13 +558,13 @@ def _label_pair(name, labels, other_name, others, num_classes):
     return labels, others, k or int(max(labels.max(), others.max())) + 1
 
 
-def _frozen(array):
-    array.setflags(write=False)
-    return array
+def _frozen(values):
+    values.setflags(write=False)
+    return values
 
 
-def _sha256(array):
-    return hashlib.sha256(array.astype(array.dtype.newbyteorder("<")).tobytes()).hexdigest()
+def _sha256(values):
+    return hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
 def _paths(path):
