@@ -312,7 +312,8 @@
       w = DATA.rows[noise.box.value] || w;
       paint();
     });
-    const size = slider("a: the larger, the more even the pull", { min: -2, max: 1, step: 0.01 }, paint);
+    const size = slider("a: the larger, the more even the pull",
+      { min: -2, max: 1, step: 0.01 }, paint);
     const power = slider("q", { min: 0.1, max: 3, step: 0.05 }, paint);
     const say = h("p", { class: "alf-say" }), axis = drawing(320, 74, "Clean level");
     const pull = drawing(320, 146, "Pull");
@@ -321,7 +322,7 @@
       [h("div", { class: "alf-triangle" }, canvas, svg, ring),
         note("Triangle: the predictions for three labels, surer towards a corner. Ring: how often "
           + "each label is told, the noise. Dot: the best prediction. Bright: low risk.")],
-      [size.row, power.row,
+      [small ? "" : loss.row, size.row, small ? "" : power.row,
         note("Pull: how hard the loss moves a sample, in units of its pull at u = 1. u: the "
           + "probability that the network gives to the label it is told. 1/r: the highest pull."),
         pull],
@@ -330,7 +331,6 @@
         + "A loss is certified if 1/r is below c: no wrong label then outpulls the right one.")],
     ];
     if (!small) {
-      columns[1].unshift(loss.row);
       columns.push(
         [noise.row, note("Of ten classes you see the one with the lowest c, with its two strongest "
           + "rivals. The certificate is that of all ten.")],
@@ -342,8 +342,8 @@
       });
     }
     root.append(
-      task("The largest takes all.", "Bring the dot into the top corner: "
-        + (small ? "move a, or drag the ring." : "with the loss, then with the noise alone.")),
+      task("The largest takes all.", "Bring the dot into the top corner: " + (small
+        ? "move the a of AGCE, or drag the ring." : "with the loss, then with the noise alone.")),
       h("div", { class: "alf-columns" }, ...columns.map((x) => h("div", {}, ...x))));
     const speak = announcer(root);
 
@@ -435,12 +435,14 @@
     }
 
     function sentence(ok, c, need, u) {
+      const found = level(c);
       if (!(c > 1))
-        return `✗ The right label does not lead: ${level(c)}. No loss can know better than the labels.`;
+        return `✗ The right label does not lead: ${found}. No loss knows better than the labels.`;
       if (c === Infinity) return "✓ Certified: no label is wrong, so every loss will do.";
-      return (ok ? `✓ Certified: ${level(c)} exceeds` : `✗ Not certified: ${level(c)} does not exceed`)
-        + ` 1/r = ${show(need)}${need === Infinity ? ", so no finite c will do" : ""}. `
-        + `The best prediction is ${ok ? "the right label" : triple(u) + ": it repeats wrong labels"}.`;
+      return (ok ? `✓ Certified: ${found} exceeds` : `✗ Not certified: ${found} does not exceed`)
+        + ` 1/r\u00a0=\u00a0${show(need)}${need === Infinity ? ", so no finite c will do" : ""}. `
+        + `The best prediction is ${ok ? "the right label" : triple(u)}`
+        + (ok ? "." : ": it repeats wrong labels.");
     }
 
     // The ball as far as it has come; its path follows the noise and the loss.
@@ -452,7 +454,7 @@
       if (upto < last) paint();
       else
         told.textContent = Math.hypot(...path[last].map((x, i) => x - u[i])) > 0.05
-          ? "The ball is caught elsewhere: the certificate is about the lowest point, not the way there."
+          ? "The ball is caught elsewhere: the certificate is about the lowest point, not the way."
           : "The ball came to rest at the dot.";
       return polyline(path.slice(0, upto + 1).map(toXY).join(" "), "trail")
         + circle(...toXY(path[upto]), 4, "ball");
@@ -482,8 +484,8 @@
     const play = button("▶ play", toggle), table = h("table"), ids = note("");
     root.append(
       task("Race to memorise.",
-        "Recorded runs on MNIST; only the loss differs. Up: test digits read correctly. To the right: "
-          + "wrong training labels learned by heart. Which losses stay up on the left?"),
+        "Recorded runs on MNIST; only the loss differs. Up: test digits read correctly. To the "
+          + "right: wrong training labels learned by heart. Which losses stay up on the left?"),
       h("div", { class: "alf-fields" }, noise.row, play), epoch.row, svg,
       note("◆ best epoch, which only clean labels can tell. "
         + "□ epochs that noisy labels choose, one for each half of the test images."), table, ids);
@@ -643,10 +645,11 @@
         "Paste how often each class was called what, or choose a noise model."),
       h("div", { class: "alf-columns" },
         h("div", {}, source.row, area, many, eta.row, map,
-          note("Row: true class. Column: label given, in the same order. Ringed: strongest rivals.")),
+          note("Row: true class. Column: label given, same order. Ringed: the strongest rival.")),
         h("div", {}, say, axis, list,
-          note("c: in each class, the right label is told at least c times as often as its strongest "
-            + "rival. A loss is certified if its highest pull, in units of that at u = 1, is below c."))));
+          note("c: in each class, the right label is told at least c times as often as its "
+            + "strongest rival. A loss is certified if its highest pull, in units of that at "
+            + "u = 1, is below c."))));
     const speak = announcer(root);
 
     function fill() {
@@ -695,7 +698,8 @@
         + (counted ? ` (95 % interval ${show(low)} to ${show(high)}). ` : ". ");
       if (low === Infinity) return "✓ No noise: every loss will do.";
       if (low - 1 > TOLERANCE)
-        return `✓ ${found}These are certified${counted ? " at the lower end" : ""}, as is every larger a:`;
+        return `✓ ${found}These are certified${counted ? " at its lower end" : ""}, as is every `
+          + "larger a:";
       const doubtful = names.filter((_, i) => !(lows[i] - 1 > TOLERANCE));
       if (high > 1)
         return `✗ Refused. ${found}The right label is not shown to lead in class `
