@@ -7,9 +7,9 @@ class for all its 50 epochs, and two whose class came back. Those trials were ma
 and are not among the runs here.
 
 **The runs** are the first epoch (469 steps) of the paper's recipe for MNIST, in bfloat16, one
-thread. Looks are every 50 steps on the first 1,000 test images; the last word is that of all 10,000
-(`short_runs`). `PARTS` has them in their order of work, seeds outermost within a part, so that
-every beginning is worth something: a part counts for the seeds that all its losses have.
+thread. Looks are every 25 to 50 steps on the first 1,000 test images; the last word is that of all
+10,000 (`short_runs`). `PARTS` has them in their order of work, seeds outermost within a part, so
+that every beginning is worth something: a part counts for the seeds that all its losses have.
 
 **The readings.** A class is *lost* at a look if fewer than `LOST` % of its test images are right:
 at ten classes, chance. A run *loses a class* if one is lost after its last step. It was lost

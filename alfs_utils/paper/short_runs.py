@@ -1,9 +1,9 @@
 """Short runs that are watched closely: what becomes of every class in the first epochs.
 
 A run of a table says after each epoch how many test images are right. Whether a class is lost is
-decided within some hundred steps, so these runs look every `EVERY` steps, and stop after the first
-epoch or a few. They take the steps of `training.train`, and on the same CPU the same numbers: a
-`Trial` that changes nothing is the beginning of the run of its configuration.
+decided within some hundred steps, so these runs look every 25, later every 50 steps, and stop after
+the first epoch or a few. They take the steps of `training.train`, and on the same CPU get the same
+numbers: a `Trial` that changes nothing is the beginning of the run of its configuration.
 
 All runs go into one file, one line each, in the order in which they end. Several processes can work
 at once: each takes the next run that is neither in the file nor taken.
@@ -34,7 +34,6 @@ from alfs_utils.training.loop import SCHEDULES, Run
 __all__ = ["FILE", "Trial", "load", "run", "watch"]
 
 FILE = Path("lost-classes", "short-runs.jsonl")  # below the folder of the results
-EVERY = 50  # steps between two looks, in the first epoch
 WATCHED = 1000  # test images, the first ones, that each look is on
 
 
@@ -158,8 +157,9 @@ def watch(trial: Trial) -> records.Record:
     dict
         `config`, `start` (the other fields of the trial), the environment, the costs, and:
 
-        - `steps`: the numbers of steps before each look: 0, 50, 100, ... in the first epoch, and
-          the end of every epoch
+        - `steps`: the numbers of steps before each look: 0, 25, 50, 75, 100, 150, 200, ... in the
+          first epoch, and the end of every epoch. The first look is with batch statistics, as
+          training has them: batch norm has no others yet.
         - `accuracy`: at each look, for each class, the percentage of its images among the first
           `WATCHED` test images that are right
         - `lead`: at each look, for each class that flips to one other class, by how much its logit
@@ -211,13 +211,17 @@ def _epoch(run, looks):
         run.step(index, images)
         looks.samples += torch.bincount(run.given[index], minlength=len(looks.samples))
         now.step += 1
-        if now.epoch == 0 and now.step % EVERY == 0 and now.step < len(places):
+        if now.epoch == 0 and _is_due(now.step) and now.step < len(places):
             looks.look(now.step)
             if looks.status != "finished":
                 return
             run.network.train()
     now.epoch, now.step = now.epoch + 1, 0
     looks.look(now.epoch * len(places))
+
+
+def _is_due(step):
+    return step % (25 if step <= 100 else 50) == 0
 
 
 class _Looks:
@@ -233,10 +237,11 @@ class _Looks:
     @torch.no_grad()
     def look(self, step):
         run, k = self.run, len(self.samples)
-        run.network.eval()
         size = len(self.labels)
         places = [slice(i, min(i + 250, size)) for i in range(0, size, 250)]
-        logits = torch.cat([run.tested(images) for images in run.dataset.test_batches(places)])
+        run.network.train(step == 0)
+        with _kept_buffers(run.network):
+            logits = torch.cat([run.tested(images) for images in run.dataset.test_batches(places)])
         right = self.labels[logits.argmax(1) == self.labels]
         sizes = torch.bincount(self.labels, minlength=k)
         self._add("steps", step)
@@ -261,6 +266,15 @@ class _Looks:
             return None
         mine = logits[self.labels == c]
         return round((mine[:, c] - mine[:, other]).mean().item(), 3)
+
+
+@contextlib.contextmanager
+def _kept_buffers(network):
+    """Leave the statistics of batch norm as they are, whatever the block runs."""
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    yield
+    for name, buffer in network.named_buffers():
+        buffer.copy_(before[name])
 
 
 def _flips_to(config):
