@@ -64,6 +64,7 @@ CHANGES = [
     {"warm_up": 30},
     {"logit_bias": 2.0},
     {"output_bias": True},
+    {"balanced": True},
     {"batch_norm": False},
 ]
 

@@ -55,6 +55,8 @@ class Trial:
         Added to the logit of the given label in training.
     output_bias : bool
         Whether the biases of the last layer start at the logarithms of the shares of the labels.
+    balanced : bool
+        Whether each label weighs one over its count, in the mean 1.
     batch_norm : bool
         False: the network has none.
     """
@@ -65,6 +67,7 @@ class Trial:
     warm_up: int = 0
     logit_bias: float = 0.0
     output_bias: bool = False
+    balanced: bool = False
     batch_norm: bool = True
 
     @property
@@ -110,9 +113,11 @@ class _Watched(Run):
                 if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                     self.network[i] = nn.Identity()
             self.tested = self.forward = self.network
+        shares = torch.bincount(self.given, minlength=k) / len(self.given)
         if trial.output_bias:
-            shares = torch.bincount(self.given, minlength=k) / len(self.given)
             self.network[-1].bias.data.copy_(shares.log())
+        if trial.balanced:
+            self.criterion.weight = 1 / (k * shares)
         if trial.logit_bias:
             self.criterion = _Biased(self.criterion, trial.logit_bias)
         self.losses = CELoss(), self.criterion
