@@ -93,6 +93,14 @@ def test_a_loss_that_is_not_finite_ends_the_run():
     assert "the training loss is" in wild["status"]
 
 
+def test_balanced_labels_weigh_one_over_their_count():
+    trial = Trial(replace(CONFIG, loss=AGCELoss(4, 0.2)), balanced=True)
+    run = short_runs._Watched(trial)
+    counts = torch.bincount(run.given, minlength=10)
+    total = run.criterion.weight * counts
+    assert torch.allclose(total, torch.full((10,), len(run.given) / 10))
+
+
 def test_ids_of_trials_are_their_own():
     trials = census.trials()
     assert len({t.id for t in trials}) == len(trials)

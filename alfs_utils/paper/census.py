@@ -120,7 +120,8 @@ FACTORS = {
     "batches of 512": {"batch_size": 512},
     "no batch norm": {"batch_norm": False},
 }
-# The same for what may prevent that a class is lost, or might be thought to. ln 9 lifts the given label from 1/10 to 1/2.
+# The same for what may prevent that a class is lost, or might be thought to. ln 9 lifts the given
+# label from 1/10 to 1/2.
 CURES = {
     "100 steps of CE first": {"ce_steps": 100},
     "25 steps of CE first": {"ce_steps": 25},

@@ -117,7 +117,9 @@ class _Watched(Run):
         if trial.output_bias:
             self.network[-1].bias.data.copy_(shares.log())
         if trial.balanced:
-            self.criterion.weight = 1 / (k * shares)
+            for part in self.criterion.modules():  # of a sum, each term has the weight
+                if "weight" in part._buffers:
+                    part.weight = 1 / (k * shares)
         if trial.logit_bias:
             self.criterion = _Biased(self.criterion, trial.logit_bias)
         self.losses = CELoss(), self.criterion
