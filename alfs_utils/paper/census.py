@@ -40,7 +40,9 @@ is simpler to add is recommended: steps of cross entropy, then what changes the 
 is learned first, and it favours the more frequent label. The classes that flip start behind in the
 order of the shares of the two labels: 7 (to 1) and 3 (to 8) most, 2 (to 7) less, 5 and 6 (to each
 other) hardly. So 7 and 3 are lost most often, steps of cross entropy and weights of 1 / count are
-cures, and an output bias from the label counts is none: it makes the start worse.
+cures, and an output bias from the label counts is none: it makes the start worse. The model orders
+the losses by how they pull on samples that they contradict: AUL (concave) loses most runs, then
+AGCE, then AEL (more convex); GCE and CE lose none. And less noise loses fewer.
 
 *The alarm* (`alfs_utils.lost_classes`, which sees predictions and given labels only) is judged on
 the last stretch of every run here. It is false if the class has 50 % or more of its test images
