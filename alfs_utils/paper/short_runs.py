@@ -96,7 +96,7 @@ _START = fields(Trial)[1:]
 
 
 class _Watched(Run):
-    """A run that counts what the network predicts in training, by class."""
+    """A run that starts as its trial says."""
 
     def __init__(self, trial):
         self.trial = trial
@@ -123,14 +123,6 @@ class _Watched(Run):
         if trial.logit_bias:
             self.criterion = _Biased(self.criterion, trial.logit_bias)
         self.losses = CELoss(), self.criterion
-        self.predicted, forward = torch.zeros(k, dtype=torch.int64), self.forward
-
-        def counted(images):
-            logits = forward(images)
-            self.predicted += torch.bincount(logits.argmax(1), minlength=k)
-            return logits
-
-        self.forward = counted
 
     def step(self, index, images, weight=1.0):
         done = self.progress.epoch * self.steps + self.progress.step
@@ -235,7 +227,8 @@ class _Looks:
     """What is seen of a run at each look."""
 
     def __init__(self, run):
-        self.run, self.status, self.samples = run, "finished", torch.zeros_like(run.predicted)
+        self.run, self.status = run, "finished"
+        self.samples = torch.zeros(run.dataset.num_classes, dtype=torch.int64)
         self.labels = run.dataset.test_labels[:WATCHED]
         self.other = _flips_to(run.config)
         names = ("steps", "accuracy", "lead", "predicted", "given", "train_loss")
@@ -255,14 +248,15 @@ class _Looks:
         self._add("accuracy", _shares(torch.bincount(right, minlength=k), sizes))
         self._add("lead", [self._lead(logits, c) for c in range(k)])
         if step:
-            self._add("predicted", run.predicted.tolist())
+            total, *counts = run.totals.tolist()
+            self._add("predicted", [int(count) for count in counts[2 * k :]])
             self._add("given", self.samples.tolist())
-            loss = run.totals[0].item() / self.samples.sum().item()
+            loss = total / sum(self.found["given"][-1])
             self._add("train_loss", float(f"{loss:.5g}"))
             if not math.isfinite(loss):
                 self.status = f"the training loss is {loss} at step {step}"
-        for counts in (run.predicted, self.samples, run.totals):
-            counts.zero_()
+        for sums in (self.samples, run.totals):
+            sums.zero_()
 
     def _add(self, name, value):
         self.found[name].append(value)
