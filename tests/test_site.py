@@ -85,6 +85,19 @@ def test_tables_of_runs_link_to_the_whole_ledger(site, chapter):
     assert {"loss", "dataset", "noise", "eta", "best", "noisy_validation"} <= set(table)
 
 
+def test_figures_are_counted_by_chapter():
+    counted = {
+        "notebooks/07-asymmetry-ratio": {"figure": {"late": (11,), "early": (2,)}},
+        "notebooks/09b-more": {"figure": {"x": (12,)}, "table": {"y": (3,)}},
+        "notebooks/guides/which-loss": {"figure": {"z": (1,)}},
+    }
+    assert extension("figure_numbers").by_chapter(counted) == {
+        "notebooks/07-asymmetry-ratio": {"figure": {"early": ("7", 1), "late": ("7", 2)}},
+        "notebooks/09b-more": {"figure": {"x": ("9b", 1)}, "table": {"y": ("9b", 1)}},
+        "notebooks/guides/which-loss": {"figure": {"z": (1,)}},
+    }
+
+
 # --- the API reference ------------------------------------------------------------------------
 
 
