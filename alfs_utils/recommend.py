@@ -176,7 +176,7 @@ def recommend(
     if T is not None:
         levels, c = noise.class_clean_levels(T), Interval(*[noise.clean_level(T)] * 3)
         return _recommendation(levels, c, None)
-    counts = count_matrix(np.asarray(clean), np.asarray(noisy)) if counts is None else counts
+    counts = count_matrix(clean, noisy) if counts is None else counts
     c = clean_level_interval(counts, level)
     return _recommendation(class_clean_level_intervals(counts, level).low, c, level)
 
