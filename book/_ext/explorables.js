@@ -439,7 +439,7 @@
       const found = level(c);
       if (!(c > 1))
         return `✗ The right label does not lead: ${found}. No loss knows better than the labels.`;
-      if (c === Infinity) return "✓ Certified: no label is wrong, so every loss will do.";
+      if (c === Infinity) return "✓ Certified: no label is wrong, every loss will do.";
       return (ok ? `✓ Certified: ${found} exceeds` : `✗ Not certified: ${found} does not exceed`)
         + ` 1/r\u00a0=\u00a0${show(need)}${need === Infinity ? ", so no finite c will do" : ""}. `
         + `The best prediction is ${ok ? "the right label" : triple(u)}`
@@ -638,7 +638,7 @@
     });
     const classes = h("input", { type: "number", min: 2, max: 100, value: 10, oninput: paint });
     const many = h("label", { class: "alf-field" }, "classes", classes);
-    const eta = slider("η", { min: 0, max: 1, step: 0.01, value: 0.4 }, paint);
+    const eta = slider("rate η", { min: 0, max: 1, step: 0.01, value: 0.4 }, paint);
     const map = drawing(320, 320, "Table"), axis = drawing(320, 74, "Clean level");
     const say = h("p", { class: "alf-say" }), list = h("ul", { class: "alf-losses" });
     root.append(
