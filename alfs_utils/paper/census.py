@@ -74,13 +74,7 @@ from alfs_utils.paper import protocol, short_runs
 from alfs_utils.paper.short_runs import Trial
 
 __all__ = [
-    "CIFAR10_PREDICTION",
-    "COLUMNS",
-    "CURES",
-    "EARLY",
-    "FACTORS",
-    "LOST",
-    "PARTS",
+    "Mixture",
     "Share",
     "alarms",
     "changed_table",

@@ -32,7 +32,7 @@ from alfs_utils.training import RunConfig, transition_matrix
 from alfs_utils.training.environment import device_of
 from alfs_utils.training.loop import SCHEDULES, Run
 
-__all__ = ["FILE", "Trial", "load", "run", "watch"]
+__all__ = ["Trial", "load", "run", "watch"]
 
 FILE = Path("lost-classes", "short-runs.jsonl")  # below the folder of the results
 LOOKS = ("steps", "accuracy", "lead", "predicted", "given", "train_loss")  # see `watch`
