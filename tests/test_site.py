@@ -64,8 +64,8 @@ def test_notebook_pages_link_to_colab_and_hand_out_the_notebook(site):
 TABLES_OF_RUNS = {
     "10-robustness": 2,
     "11-mnist": 7,
-    "12-cifar10": 7,
-    "13-cifar100": 7,
+    "12-cifar10": 6,
+    "13-cifar100": 5,
     "14-features": 2,
     "15-real-world-noise": 2,
     "17-verdict": 2,
