@@ -290,6 +290,7 @@ def test_claims_read_ours_as_they_read_the_papers():
 
 def test_claims_of_one_data_set_count_its_cells_alone():
     claims = comparison.check_claims(as_if_ours(), "mnist")
+    assert "<b>holds</b>: 7 for" in pages.claims_table(claims).data
     about = claims["reading"].str.startswith("AUL above the four")
     assert claims.loc[about, "our_cells"].item() == "7 for"
     assert not claims["reading"].str.contains("CIFAR settings").any()
@@ -348,6 +349,7 @@ def test_tables_show_the_papers_number_ours_and_the_way_to_the_ledger(ledger_of,
     assert "98.44" not in text and "98.44 ± 0.11" in pages.comparison_table(cells, 2).data
     shown = [text, pages.runs_table(cells).data, pages.other_runs_table(ledger[:0]).data]
     shown.append(pages.claims_table(comparison.check_claims(cells)).data)
+    assert "our runs" not in shown[-1]
     assert all('href="../ledger.csv"' in html for html in shown)
     assert ("+1.00" in shown[1], "No cell has a run" in shown[1]) == (False, not means)
     for html in shown:

@@ -225,3 +225,12 @@ def test_figures_have_captions_and_alt_texts(notebook):
             shown = [o for o in cell.outputs if o.output_type != "stream"]
             assert len(shown) == 1, f"the caption would be repeated: {cell.source}"
     assert len(set(names)) == len(names) and all(name.startswith("fig-") for name in names)
+
+
+def test_captioned_tables_are_counted_as_tables(notebook):
+    for cell in code_cells(notebook):
+        about = cell.metadata.get("mystnb", {}).get("figure", {})
+        assert (about.get("classes") == "table") == about.get("name", "").startswith("tab-")
+        if about.get("classes") == "table":
+            (shown,) = [o for o in cell.outputs if o.output_type != "stream"]
+            assert "<table" in shown.data["text/html"]

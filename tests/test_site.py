@@ -85,6 +85,13 @@ def test_tables_of_runs_link_to_the_whole_ledger(site, chapter):
     assert {"loss", "dataset", "noise", "eta", "best", "noisy_validation"} <= set(table)
 
 
+def test_captions_say_table_above_tables_and_figure_below_figures(site):
+    page = (site / "notebooks" / "11-mnist.html").read_text()
+    table = r'<figure class="captioned-table[^>]* id="tab-mnist-symmetric">\s*<figcaption'
+    assert re.search(table, page)
+    assert re.search(r'<figure[^>]* id="fig-mnist-curves">\s*<img', page)
+
+
 # --- the API reference ------------------------------------------------------------------------
 
 

@@ -380,7 +380,10 @@ def other_runs_table(others: pd.DataFrame) -> HTML:
 
 
 def claims_table(claims: pd.DataFrame) -> HTML:
-    """The ranking sentences of the paper, as `comparison.check_claims` returns them."""
+    """The ranking sentences of the paper, as `comparison.check_claims` returns them.
+
+    What our runs say of them stands beside once one of them says anything.
+    """
     rows = [
         {
             "the paper says": f"“{claim.quotation}”",
@@ -390,6 +393,9 @@ def claims_table(claims: pd.DataFrame) -> HTML:
         }
         for claim in claims.itertuples()
     ]
+    if not claims["our_cells"].str.contains("for|against").any():
+        for row in rows:
+            del row["our runs"]
     return _table_or("No sentence is about these cells.", rows)
 
 
