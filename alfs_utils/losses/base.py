@@ -205,6 +205,9 @@ class LossOptions(TypedDict, total=False):
 class Loss(nn.Module):
     """Base of all losses: the call, the algebra and the repr.
 
+    The parameters of a loss are fixed, because they were checked together: for another value, make
+    another loss. `reduction`, `ignore_index` and `compat` may be set; they are checked again.
+
     Parameters
     ----------
     weight : Tensor or sequence of C floats, optional
