@@ -77,7 +77,10 @@ REFUSED = {
     "ignore_index: expected an int, got None": lambda: L.negative_learning(
         torch.zeros(2, 3), torch.tensor([0, 1]), ignore_index=None
     ),
-    "seed: ": lambda: models.build("digits_cnn", 10, -1),
+    "seed: expected an int of at most 1844674": lambda: models.build("digits_cnn", 10, 2**64),
+    "num_classes: expected an int of at most 32768, got 2": lambda: models.build(
+        "mnist_cnn", 2**31, 0
+    ),
 }
 
 
