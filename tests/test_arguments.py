@@ -78,6 +78,9 @@ REFUSED = {
     "ignore_index: expected an int, got None": lambda: L.negative_learning(
         torch.zeros(2, 3), torch.tensor([0, 1]), ignore_index=None
     ),
+    "target: expected a dense tensor, got torch.sparse_coo": lambda: L.MAELoss()(
+        torch.zeros(2, 2), torch.eye(2).to_sparse()
+    ),
     "loss: expected one that moves a sample, got 0.0": lambda: advice.start_of(0.0 * L.CELoss(), 2),
     "loss: expected one of alfs_utils.losses or its repr, got 3": lambda: RunConfig(3),
     "seed: expected an int of at most 1844674": lambda: models.build("digits_cnn", 10, 2**64),
