@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alfs_utils import noise
+from alfs_utils._arguments import real
 from alfs_utils.asymmetry import TOLERANCE, Region, admissible, certify
 from alfs_utils.estimation import (
     Interval,
@@ -93,7 +94,7 @@ class Recommendation:
     c : Interval
         Clean level: lower end, estimate, upper end; all three are equal for a given T.
     level : float or None
-        Confidence of the interval; None for a given T.
+        Confidence of each end on its own; None for a given T.
     doubtful : tuple of int
         Classes whose own label may not dominate: the lower end of their clean level is <= 1.
     regions : tuple of Region
@@ -121,7 +122,8 @@ class Recommendation:
     def __repr__(self):
         head = f"c = {self.c.estimate:.3g}"
         if self.level is not None:
-            head += f", {100 * self.level:g} % interval {self.c.low:.3g} to {self.c.high:.3g}"
+            head += f"; at least {self.c.low:.3g} and at most {self.c.high:.3g}, "
+            head += f"each with {100 * self.level:g} % confidence"
         lines = [head]
         width = max((len(option.loss) for option in self.options), default=0)
         if self.options:
@@ -138,46 +140,52 @@ class Recommendation:
 
 
 def recommend(
-    noisy: npt.ArrayLike | None = None,
-    clean: npt.ArrayLike | None = None,
     *,
+    clean: npt.ArrayLike | None = None,
+    noisy: npt.ArrayLike | None = None,
     counts: npt.ArrayLike | None = None,
     T: npt.ArrayLike | None = None,
     level: float = 0.95,
 ) -> Recommendation:
     """Recommend a loss for noisy labels, or say that none is certified.
 
-    Give one of three things: labels (`noisy` and `clean`), `counts`, or `T`.
+    Give one of three things, by name: labels (`clean` and `noisy`), `counts`, or `T`.
 
     Parameters
     ----------
-    noisy, clean : (n,) array_like of integers
-        Given and trusted labels of the same samples: a random choice from the training set. Each of
+    clean, noisy : (n,) array_like of integers
+        Trusted and given labels of the same samples: a random choice from the training set. Each of
         the k classes must be among the labels; if not, give `counts`.
     counts : (k, k) array_like of integers
         How often class i was called j, see `estimation.count_matrix`.
     T : (k, k) array_like
         A known transition matrix; nothing is estimated.
     level : float
-        Confidence of the interval of c; half of the rest is in each tail. All verdicts are for the
-        lower end of the interval.
+        Confidence in (0.5, 1) of each end of the interval of c on its own. All verdicts are for the
+        lower end, so this is the confidence that what is certified for it is certified for c.
 
     Returns
     -------
     Recommendation
     """
-    given = [name for name, x in (("labels", noisy), ("counts", counts), ("T", T)) if x is not None]
-    if len(given) != 1 or (noisy is None) != (clean is None):
+    labels = clean if noisy is None else noisy
+    given = [
+        name for name, x in (("labels", labels), ("counts", counts), ("T", T)) if x is not None
+    ]
+    absent = [name for name, x in (("clean", clean), ("noisy", noisy)) if x is None]
+    if len(given) != 1 or len(absent) == 1:
         raise TypeError(
-            "noisy, counts, T: expected one of them, noisy with clean, "
-            f"got {', '.join(given) or 'none'}{' without clean' if noisy is not None else ''}"
+            "clean, counts, T: expected one of them, clean with noisy, "
+            f"got {', '.join(given) or 'none'}{f' without {absent[0]}' if len(absent) == 1 else ''}"
         )
     if T is not None:
         levels, c = noise.class_clean_levels(T), Interval(*[noise.clean_level(T)] * 3)
         return _recommendation(levels, c, None)
-    counts = count_matrix(np.asarray(clean), np.asarray(noisy)) if counts is None else counts
-    c = clean_level_interval(counts, level)
-    return _recommendation(class_clean_level_intervals(counts, level).low, c, level)
+    level = real("level", level, "a number in (0.5, 1)", lambda level: 0.5 < level < 1)
+    counts = count_matrix(clean=clean, noisy=noisy) if counts is None else counts
+    both = 2 * level - 1  # of two ends that hold with `level` each
+    c = clean_level_interval(counts, both)
+    return _recommendation(class_clean_level_intervals(counts, both).low, c, level)
 
 
 def _recommendation(levels, c, level):

@@ -158,10 +158,11 @@ def test_the_lower_end_is_not_needlessly_low():
 
 def test_counting():
     np.testing.assert_array_equal(
-        count_matrix([0, 1, 1], [1, 1, 1], 3), [[0, 1, 0], [0, 2, 0], [0] * 3]
+        count_matrix(clean=[0, 1, 1], noisy=[1, 1, 1], num_classes=3),
+        [[0, 1, 0], [0, 2, 0], [0] * 3],
     )
     with pytest.raises(ValueError, match="noisy: expected 2 labels"):
-        count_matrix([0, 1], [1])
+        count_matrix(clean=[0, 1], noisy=[1])
 
 
 def test_what_was_not_seen_is_not_known():

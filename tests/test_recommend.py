@@ -119,9 +119,10 @@ def test_labels_and_counts_agree():
     counts = [
         [((noisy.clean == i) & (noisy.labels == j)).sum() for j in range(3)] for i in range(3)
     ]
-    assert recommend(noisy.labels, noisy.clean) == recommend(counts=np.array(counts))
+    found = recommend(clean=noisy.clean, noisy=noisy.labels)
+    assert found == recommend(counts=np.array(counts))
     # Swapped, it is another matrix.
-    assert recommend(noisy.clean, noisy.labels) != recommend(noisy.labels, noisy.clean)
+    assert found != recommend(clean=noisy.labels, noisy=noisy.clean)
 
 
 def test_certificates_are_right_as_often_as_promised():
@@ -190,7 +191,7 @@ def test_huge_clean_levels_stay_within_floats():
 
 def test_the_printed_table():
     lines = repr(recommend(counts=np.array([[90, 10], [5, 95]]))).splitlines()
-    assert lines[0] == "c = 9, 95 % interval 4.67 to 21.8"
+    assert lines[0] == "c = 9; at least 5.11 and at most 19.4, each with 95 % confidence"
     assert lines[1].split() == ["loss", "needs", "c", "start", "time", "certified"]
     assert [line.split("Loss")[0] for line in lines[2:8]] == "AGCE AUL AEL CE GCE MAE".split()
     assert lines[8].startswith("10.0 * NCELoss() + 1.0 * AGCELoss")
@@ -221,12 +222,16 @@ def test_time_to_start(k):
 
 def test_bad_input():
     T = noise.symmetric(3, 0.1)
-    with pytest.raises(TypeError, match=r"^noisy, counts, T: expected one of them.*, got none"):
+    with pytest.raises(TypeError, match=r"^clean, counts, T: expected one of them.*, got none"):
         recommend()
     with pytest.raises(TypeError, match="got counts, T"):
         recommend(counts=[[1, 0], [0, 1]], T=T)
+    with pytest.raises(TypeError, match="got labels without noisy"):
+        recommend(clean=[0, 1])
     with pytest.raises(TypeError, match="got labels without clean"):
-        recommend([0, 1])
+        recommend(noisy=[0, 1])
+    with pytest.raises(TypeError, match="positional"):
+        recommend([0, 1], [0, 1])
     with pytest.raises(ValueError, match="T: expected rows of probabilities"):
         recommend(T=2 * T)
     with pytest.raises(ValueError, match="level"):

@@ -126,10 +126,10 @@
     return Math.exp(high);
   }
 
-  // Clean level of a count matrix with its 95 % interval. Both ends fall as the rival's count
+  // Clean level of a count matrix; each end alone holds with 95 %. Both fall as the rival's count
   // grows, so the strongest rival of each class is the only one that matters.
   function cleanLevel(counts) {
-    const k = counts.length, tail = 0.025;
+    const k = counts.length, tail = 0.05;
     const own = counts.map((row, i) => row[i]), rival = counts.map(rivalOf);
     const lows = own.map((x, i) => lowerOdds(x, rival[i], tail));
     const highs = rival.map((x, i) => 1 / lowerOdds(x, own[i], tail / (k * (k - 1))));
@@ -681,7 +681,8 @@
 
     function sentence({ names, rows }, { low, estimate, high, lows, highs }, counted) {
       const found = level(estimate)
-        + (counted ? `, 95 % interval ${show(low)} to ${show(high)}. ` : ". ");
+        + (counted ? `, at least ${show(low)} and at most ${show(high)}, `
+          + "each with 95 % confidence. " : ". ");
       if (low === Infinity) return "✓ No noise: every loss will do.";
       if (low - 1 > TOLERANCE)
         return `✓ ${found}Certified${counted ? " for the lower end" : ""}, as is every larger a:`;
