@@ -1,0 +1,216 @@
+"""Is the advice of `recommend` good? Random noise models, small networks, other losses beside it.
+
+The design, fixed before the first of these runs. A setting is a data set of `DATA` (in turn), a
+random noise model (`noise_model`) and trusted labels, some hundred or thousand (`TRUSTED`) drawn
+anew from the same noise; draw and number of the setting seed all of them. `recommend` gets the
+counts of the trusted labels. Beside its choice are trained: CE, GCE (q = 0.7), the choice for the
+true T, that for the counted shares as if they were T, and the sum with NCE that `recommend` lists.
+"CE, stopped" is CE at the epoch where noisy validation labels agree most.
+
+Each loss is scaled to a largest step of 1, that of CE. For every seed it is trained with each step
+size of `STEPS`; the one after which the network agrees most with the noisy validation labels
+counts. No clean label decides anything. One loss is *ahead* of another in a setting if the mean
+difference over the seeds is more than a point and more than chance explains (`ahead`).
+
+Draw 1 is for finding rules, draw 2 for judging those that were fixed before it ran.
+"""
+
+import json
+import math
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from alfs_utils import data, noise
+from alfs_utils._files import replacing
+from alfs_utils.data import DataSet
+from alfs_utils.losses import CELoss, GCELoss, loss_from_string
+from alfs_utils.paper.together import Job, train
+from alfs_utils.recommend import largest_step, recommend, time_to_start
+from alfs_utils.training.environment import Clock, Environment, revision
+
+SETTINGS, SEEDS = 50, 5  # of each draw; of each loss
+STEPS = (0.0125, 0.05, 0.2, 0.8)
+EPOCHS = 25
+SHARED = {"batch_size": 64, "momentum": 0.9, "clip_norm": 5.0}
+TRUSTED = (300, 1000, 3000, 10000)
+DATA = {  # name: network, training samples
+    "digits": ("news_mlp", 1000),
+    "words-4": ("words_mlp", 1000),
+    "8 classes": ("words_mlp", 1000),
+    "100 blobs": ("words_mlp", 2000),
+}
+POINTS, QUANTILE = 1.0, 2.776  # of Student's t with SEEDS - 1 degrees of freedom, 95 %
+
+
+def vectors(name: str, seed: int) -> DataSet:
+    """A data set of `DATA`, standardised and split anew by the seed.
+
+    A quarter of the number of training samples comes first among the test samples: they are the
+    ones that validate.
+    """
+    from sklearn import datasets
+
+    if name == "digits":
+        x, y = datasets.load_digits(return_X_y=True)
+    elif name == "words-4":
+        words = data.load(name)
+        x = torch.cat([words.train_images, words.test_images]).flatten(1).numpy()
+        y = torch.cat([words.train_labels, words.test_labels]).numpy()
+    elif name == "8 classes":
+        x, y = datasets.make_classification(
+            2500, 50, n_informative=20, n_redundant=0, n_classes=8, n_clusters_per_class=1,
+            class_sep=2.0, flip_y=0, random_state=0,
+        )  # fmt: skip
+    else:
+        x, y = datasets.make_blobs(3500, 50, centers=100, cluster_std=4.0, random_state=0)
+    x = (x - x.mean(0)) / (x.std(0) + 1e-9)
+    model, n = DATA[name]
+    inputs = {"news_mlp": 100, "words_mlp": 50}[model]
+    x = np.pad(x, [(0, 0), (0, inputs - x.shape[1])])
+    order = np.random.default_rng(seed).permutation(len(y))[: n + n // 4 + 1000]
+    images = torch.tensor(x[order], dtype=torch.float32)[..., None, None]
+    labels = torch.tensor(y[order].astype(np.int64))
+    parts = images[:n], labels[:n], images[n:], labels[n:]
+    return DataSet(name, *parts, int(y.max()) + 1, (0.0,) * inputs, (1 / 255,) * inputs)
+
+
+def noise_model(k: int, rng: np.random.Generator) -> tuple[str, np.ndarray]:
+    """A kind of noise and a transition matrix with c >= 1.1, drawn again until it has that."""
+    while True:
+        kind = str(rng.choice(["symmetric", "pair flip", "one rival", "uneven"]))
+        if kind == "symmetric":
+            T = noise.symmetric(k, rng.uniform(0.1, 0.8))
+        elif kind == "pair flip":
+            T = noise.pairflip(k, rng.uniform(0.1, 0.45))
+        else:
+            eta = rng.uniform(0, 0.47 if kind == "one rival" else 0.7, k)
+            T = np.zeros((k, k))
+            for i in range(k):
+                others = np.delete(np.arange(k), i)
+                if kind == "one rival":
+                    T[i, rng.choice(others)] = eta[i]
+                else:
+                    T[i, others] = eta[i] * rng.dirichlet(np.full(k - 1, 0.5))
+                T[i, i] = 1 - eta[i]
+        if noise.clean_level(T) >= 1.1:
+            return kind, T
+
+
+def setting(draw: int, number: int) -> dict:
+    """Everything of a setting but its runs: names, c, and the losses, as text, by their role."""
+    rng = np.random.default_rng([draw, number])
+    name = list(DATA)[number % len(DATA)]
+    dataset = vectors(name, number)
+    kind, T = noise_model(dataset.num_classes, rng)
+    n = int(rng.choice(TRUSTED))
+    counts = rng.multinomial(n, T.ravel() / len(T)).reshape(T.shape)
+    found, known = recommend(counts=counts), recommend(T=T)
+    losses = {"CE": repr(CELoss()), "GCE": repr(GCELoss(q=0.7)), "T known": known.choice.loss}
+    if found.choice:
+        losses["recommended"] = found.choice.loss
+    if found.c.estimate > 1:
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        losses["as counted"] = recommend(T=shares).choice.loss
+    losses["with NCE"] = (found.options or known.options)[-1].loss
+    return {
+        "draw": draw, "number": number, "data": name, "k": len(T), "noise": kind,
+        "rate": round(float(1 - np.trace(T) / len(T)), 4), "c": round(noise.clean_level(T), 4),
+        "trusted": n, "c low": _number(found.c.low), "c counted": _number(found.c.estimate),
+        "losses": losses, "dataset": dataset, "T": T,
+    }  # fmt: skip
+
+
+def _number(x: float) -> float | str:
+    return round(x, 4) if math.isfinite(x) else str(x)
+
+
+def run(draw: int, number: int) -> dict:
+    """Train all losses of a setting: its row of the record."""
+    clock, row = Clock(), setting(draw, number)
+    dataset, T, k = row.pop("dataset"), row.pop("T"), row["k"]
+    model, n = DATA[row["data"]]
+    given = _noisy(dataset, T, n)
+    losses = {text: 1 / largest_step(loss_from_string(text), k) * loss_from_string(text)
+              for text in dict.fromkeys(row["losses"].values())}  # fmt: skip
+    jobs = [
+        Job(loss, given[seed][:n], step, seed)
+        for loss in losses.values()
+        for seed in range(SEEDS)
+        for step in STEPS
+    ]
+    curves = train(dataset, jobs, model, epochs=EPOCHS, **SHARED)
+    grid = (len(losses), SEEDS, len(STEPS), EPOCHS, -1)
+    found = _judged(curves.predicted.reshape(grid), dataset, given, n)
+    times = {text: round(time_to_start(loss_from_string(text), k), 2) for text in losses}
+    row["runs"] = {text: {"time": times[text], **judged}
+                   for text, judged in zip(losses, found, strict=True)}  # fmt: skip
+    return row | {"code": revision(), "cpu_seconds": round(clock.cpu_seconds, 1)}
+
+
+def _noisy(dataset, T, n):
+    """Of each seed, noisy labels of the training samples and of those that validate."""
+    clean = torch.cat([dataset.train_labels, dataset.test_labels[: n // 4]]).numpy()
+    return [torch.tensor(noise.corrupt(clean, T, seed).labels) for seed in range(SEEDS)]
+
+
+def _judged(predicted: Tensor, dataset: DataSet, given: list[Tensor], n: int) -> list[dict]:
+    """Of each loss: step and accuracy of each seed, after the last epoch and at the best one."""
+    clean, rows = dataset.test_labels[n // 4 :], []
+    for of_loss in predicted:
+        row = {"lr": [], "accuracy": [], "stopped": []}
+        for seed, of_seed in enumerate(of_loss):
+            agree = (of_seed[..., : n // 4] == given[seed][n:]).double().mean(-1)
+            right = 100 * (of_seed[..., n // 4 :] == clean).double().mean(-1)
+            last = int(agree[:, -1].argmax())
+            row["lr"].append(STEPS[last])
+            row["accuracy"].append(round(float(right[last, -1]), 2))
+            row["stopped"].append(round(float(right.flatten()[agree.argmax()]), 2))
+        rows.append(row)
+    return rows
+
+
+def write(path: str | os.PathLike, draw: int, minutes: float = 3.5) -> int:
+    """Run settings of a draw that the record at `path` lacks, for some minutes; what is left.
+
+    The record is written after each of them, so an interrupted call loses one setting at most.
+    """
+    path, end = Path(path), time.monotonic() + 60 * minutes
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    done = {(row["draw"], row["number"]) for row in rows}
+    left = [number for number in range(SETTINGS) if (draw, number) not in done]
+    while left and time.monotonic() < end:
+        rows.append(run(draw, left.pop(0)))
+        config = {"epochs": EPOCHS, "steps": STEPS, "seeds": SEEDS, "data": DATA, **SHARED}
+        environment = asdict(Environment.here(torch.device("cpu"), False, False))
+        record = {"config": config, "environment": environment, "rows": rows}
+        with replacing(path) as file:
+            file.write(json.dumps(record).replace('{"draw"', '\n{"draw"').encode() + b"\n")
+    return len(left)
+
+
+def read(path: str | os.PathLike) -> pd.DataFrame:
+    """The rows of the record; each role of a loss has a column with the accuracies of the seeds."""
+    rows = json.loads(Path(path).read_text(encoding="utf-8"))["rows"]
+    for row in rows:
+        for role, text in row["losses"].items():
+            row[role] = row["runs"][text]["accuracy"]
+        row["CE, stopped"] = row["runs"]["CELoss()"]["stopped"]
+    return pd.DataFrame(rows)
+
+
+def ahead(ours: list[float], others: list[float]) -> int:
+    """1 if `ours` is ahead by more than a point and more than noise, -1 if behind, else 0.
+
+    Paired over the seeds: the mean difference against Student's t at 95 %.
+    """
+    difference = np.subtract(ours, others)
+    error = QUANTILE * difference.std(ddof=1) / math.sqrt(len(difference))
+    mean = difference.mean()
+    return int(np.sign(mean)) if abs(mean) > max(POINTS, error) else 0
