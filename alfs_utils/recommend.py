@@ -27,6 +27,7 @@ from alfs_utils.estimation import (
     class_clean_level_intervals,
     clean_level_interval,
     count_matrix,
+    labels_to_decide,
 )
 from alfs_utils.losses import (
     AELLoss,
@@ -107,6 +108,10 @@ class Recommendation:
     reason : str
     limits : tuple of str
         The assumptions of the recommendation.
+    mistakes : str
+        What the classes of least clean level are called, in words; they tell clean from noisy.
+    labels : float or None
+        If too few labels were given: how many are expected to do, see `labels_to_decide`.
     """
 
     num_classes: int
@@ -118,6 +123,8 @@ class Recommendation:
     choice: Option | None
     reason: str
     limits: tuple[str, ...]
+    mistakes: str = ""
+    labels: float | None = None
 
     def __repr__(self):
         head = f"c = {self.c.estimate:.3g}"
@@ -125,6 +132,12 @@ class Recommendation:
             head += f"; at least {self.c.low:.3g} and at most {self.c.high:.3g}, "
             head += f"each with {100 * self.level:g} % confidence"
         lines = [head]
+        if self.mistakes:
+            lines += textwrap.wrap(
+                f"{self.mistakes[0].upper()}{self.mistakes[1:]}. (Is it the other way round? Then "
+                "clean and noisy are swapped.)",
+                84,
+            )
         width = max((len(option.loss) for option in self.options), default=0)
         if self.options:
             lines.append(f"{'loss':{width}}  {'needs c':>7}  {'start':>5}  {'time':>5}  certified")
@@ -180,24 +193,34 @@ def recommend(
         )
     if T is not None:
         levels, c = noise.class_clean_levels(T), Interval(*[noise.clean_level(T)] * 3)
-        return _recommendation(levels, c, None)
+        return _recommendation(np.asarray(T), levels, c, None)
     level = real("level", level, "a number in (0.5, 1)", lambda level: 0.5 < level < 1)
-    counts = count_matrix(clean=clean, noisy=noisy) if counts is None else counts
+    if counts is None:
+        counts = count_matrix(clean=np.asarray(clean), noisy=np.asarray(noisy))
     both = 2 * level - 1  # of two ends that hold with `level` each
     c = clean_level_interval(counts, both)
-    return _recommendation(class_clean_level_intervals(counts, both).low, c, level)
+    levels = class_clean_level_intervals(counts, both).low
+    return _recommendation(np.asarray(counts), levels, c, level)
 
 
-def _recommendation(levels, c, level):
-    """Recommend for c; `levels` has the clean level of each class, or its interval's lower end."""
+def _recommendation(table, levels, c, level):
+    """Recommend for c, with `table` the counts, or T if `level` is None.
+
+    `levels` has the clean level of each class, or the lower end of its interval.
+    """
     k, limits = len(levels), LIMITS if level is None else (SAMPLED, *LIMITS)
-    doubtful = tuple(np.flatnonzero(levels - 1 <= TOLERANCE).tolist())
+    doubtful, said = (
+        tuple(np.flatnonzero(levels - 1 <= TOLERANCE).tolist()),
+        _mistakes(table, level is not None),
+    )
     if c.low - 1 <= TOLERANCE:
-        return Recommendation(k, c, level, doubtful, (), (), None, _refusal(c, doubtful), limits)
+        more = labels_to_decide(table, level) if level is not None and c.high > 1 else None
+        reason = _refusal(c, doubtful, more, table.sum())
+        return Recommendation(k, c, level, doubtful, (), (), None, reason, limits, said, more)
     if math.isinf(c.low):
         option = _option(CELoss(), np.eye(k)[0])
         reason = "T has no noise: there is nothing to be robust against."
-        return Recommendation(k, c, level, doubtful, (), (option,), option, reason, limits)
+        return Recommendation(k, c, level, doubtful, (), (option,), option, reason, limits, said)
     # Whether a convex, concave or affine loss is asymmetric depends on the largest two weights
     # only. Beyond 1e6 the least a of AGCE would be too small for a float.
     weights = np.r_[min(c.low, 1e6), np.ones(k - 1)]
@@ -211,10 +234,24 @@ def _recommendation(levels, c, level):
         f"for c = {c.low:.3g} (and not only in the limit), it moves samples most where training "
         f"starts: at u = 1/{k} by {choice.start:.2f} of their largest step."
     )
-    return Recommendation(k, c, level, doubtful, regions, options, choice, reason, limits)
+    return Recommendation(k, c, level, doubtful, regions, options, choice, reason, limits, said)
 
 
-def _refusal(c, doubtful):
+def _mistakes(table, counted):
+    """Say in words what the classes of least clean level are called, three at most."""
+    size, found, words = table.sum(axis=1), [], []
+    for i in range(len(table)):
+        j = int(np.delete(table[i], i).argmax())
+        j += j >= i
+        if table[i, j] > 0:
+            found.append((table[i, i] / table[i, j], i, j))
+    for _, i, j in sorted(found)[:3]:
+        seen = f" ({table[i, j]} of {size[i]})" if counted else ""
+        words.append(f"class {i} is labelled {j} in {100 * table[i, j] / size[i]:.3g} %{seen}")
+    return "; ".join(words)
+
+
+def _refusal(c, doubtful, more, seen):
     which = f" (in doubt: {', '.join(map(str, doubtful[:5]))}"
     which += f" and {len(doubtful) - 5} more)" if len(doubtful) > 5 else ")"
     if c.high <= 1:
@@ -223,9 +260,14 @@ def _refusal(c, doubtful):
             "that sides with the most frequent label learns that wrong one. Correct or merge such "
             "classes first."
         )
+    reason = f"It is not shown that in every class the right label is the most frequent one{which}."
+    if more is None:
+        return reason
+    if math.isinf(more):
+        return f"{reason} Even {1000 * seen} trusted labels are not expected to show it."
     return (
-        "It is not shown that in every class the right label is the most frequent one"
-        f"{which}. More trusted labels of these classes may settle it, either way."
+        f"{reason} About {float(f'{more:.2g}'):.0f} trusted labels in all, these {seen} and others "
+        "drawn as they were, are expected to show it in nine of ten cases."
     )
 
 

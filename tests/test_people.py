@@ -146,8 +146,8 @@ def test_all_at_once_are_the_runs_of_the_loop(vectors):
     # A word or two may lie on the other side of the boundary, by rounding.
     assert np.abs(found.accuracy.numpy() - alone).max() < 0.3
     assert len(set(np.round(alone, 2).ravel())) > 20
-    hits = (found.predicted == vectors.test_labels).double().mean(1)
-    assert torch.allclose(100 * hits, found.accuracy[:, -1])
+    hits = (found.predicted == vectors.test_labels).double().mean(2)
+    assert torch.allclose(100 * hits, found.accuracy)
 
 
 def test_runs_do_not_see_each_other(vectors):
