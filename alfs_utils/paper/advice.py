@@ -21,6 +21,7 @@ import os
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,8 @@ def vectors(name: str, seed: int) -> DataSet:
     """
     from sklearn import datasets
 
+    x: Any
+    y: Any
     if name == "digits":
         x, y = datasets.load_digits(return_X_y=True)
     elif name == "words-4":
@@ -69,7 +72,7 @@ def vectors(name: str, seed: int) -> DataSet:
             class_sep=2.0, flip_y=0, random_state=0,
         )  # fmt: skip
     else:
-        x, y = datasets.make_blobs(3500, 50, centers=100, cluster_std=4.0, random_state=0)
+        x, y = datasets.make_blobs(3500, 50, centers=100, cluster_std=4.0, random_state=0)[:2]
     x = (x - x.mean(0)) / (x.std(0) + 1e-9)
     model, n = DATA[name]
     inputs = {"news_mlp": 100, "words_mlp": 50}[model]
@@ -112,12 +115,15 @@ def setting(draw: int, number: int) -> dict:
     n = int(rng.choice(TRUSTED))
     counts = rng.multinomial(n, T.ravel() / len(T)).reshape(T.shape)
     found, known = recommend(counts=counts), recommend(T=T)
+    assert known.choice  # c >= 1.1
     losses = {"CE": repr(CELoss()), "GCE": repr(GCELoss(q=0.7)), "T known": known.choice.loss}
     if found.choice:
         losses["recommended"] = found.choice.loss
     if found.c.estimate > 1:
         shares = counts / counts.sum(axis=1, keepdims=True)
-        losses["as counted"] = recommend(T=shares).choice.loss
+        counted = recommend(T=shares).choice
+        assert counted
+        losses["as counted"] = counted.loss
     losses["with NCE"] = (found.options or known.options)[-1].loss
     return {
         "draw": draw, "number": number, "data": name, "k": len(T), "noise": kind,
@@ -127,7 +133,7 @@ def setting(draw: int, number: int) -> dict:
     }  # fmt: skip
 
 
-def _number(x: float) -> float | str:
+def _number(x: Any) -> float | str:
     return round(x, 4) if math.isfinite(x) else str(x)
 
 
