@@ -57,6 +57,8 @@ DATA = {  # name: network, training samples
     "30 classes": ("words_mlp", 1500),  # not in draw 1
 }
 SLOW = 1.6
+ROLES = ("CE", "CE, stopped", "GCE", "recommended", "with NCE")
+GROUPS = {"4 to 10 classes": (2, 10), "30 classes": (30, 30), "100 classes": (100, 100)}
 POINTS, QUANTILE = 1.0, 2.776  # of Student's t with SEEDS - 1 degrees of freedom, 95 %
 
 
@@ -215,6 +217,42 @@ def write(path: str | os.PathLike, draw: int, minutes: float = 3.5) -> int:
     return len(left)
 
 
+def write_lost(path: str | os.PathLike, draw: int = 1, number: int = 15) -> None:
+    """Train a setting of 100 classes once more, for 25 and 100 epochs: which classes get lost?
+
+    Its record has, for three losses and three step sizes, of two seeds: the classes that are never
+    predicted, the accuracy, and the share of rightly labelled training samples with u < 1/1000.
+    """
+    clock, row = Clock(), setting(draw, number)
+    dataset, T, k, rows = row.pop("dataset"), row.pop("T"), row["k"], []
+    model, n = DATA[row["data"]]
+    given, texts = _noisy(dataset, T, n), [row["losses"][x] for x in ("CE", "T known", "with NCE")]
+    grid = [(text, step, seed) for text in texts for step in STEPS[1:] for seed in (0, 1)]
+    scaled = {text: 1 / largest_step(loss_from_string(text), k) * loss_from_string(text)
+              for text in texts}  # fmt: skip
+    jobs = [Job(scaled[text], given[seed][:n], step, seed) for text, step, seed in grid]
+    clean = dataset.test_labels[n // 4 :]
+    for epochs in (EPOCHS, 4 * EPOCHS):
+        curves = train(dataset, jobs, model, epochs=epochs, **SHARED)
+        for run, (text, step, seed) in enumerate(grid):
+            said = curves.predicted[run, -1, n // 4 :]
+            right = given[seed][:n] == dataset.train_labels
+            u = curves.logits[run].softmax(1)[torch.arange(n), dataset.train_labels][right]
+            found = {"loss": text, "lr": step, "seed": seed, "epochs": epochs}
+            found |= {
+                "lost": k - len(said.unique()),
+                "stuck": round(float((u < 1e-3).double().mean()), 4),
+            }
+            rows.append(
+                found | {"accuracy": round(100 * float((said == clean).double().mean()), 2)}
+            )
+    environment = asdict(Environment.here(torch.device("cpu"), False, False))
+    record = {"setting": row, "environment": environment, "rows": rows}
+    record["cpu_seconds"] = round(clock.cpu_seconds, 1)
+    with replacing(Path(path)) as file:
+        file.write(json.dumps(record).replace('{"loss"', '\n{"loss"').encode() + b"\n")
+
+
 def read(path: str | os.PathLike) -> pd.DataFrame:
     """The rows of the record; each role of a loss has a column with the accuracies of the seeds."""
     rows = json.loads(Path(path).read_text(encoding="utf-8"))["rows"]
@@ -264,6 +302,45 @@ def score(frame: pd.DataFrame, ours: str, other: str) -> tuple[int, int]:
         if isinstance(mine, list) and isinstance(theirs, list):
             found.append(ahead(mine, theirs))
     return found.count(1), found.count(-1)
+
+
+def table(frame: pd.DataFrame) -> pd.DataFrame:
+    """By draw and number of classes: in how many settings a role is ahead of others, and behind."""
+    rows = []
+    for draw, part, name in _groups(frame):
+        row = {"draw": draw, "data": name, "settings": len(part)}
+        row["certified"] = sum("recommended" in losses for losses in part["losses"])
+        for ours in ("recommended", "advised"):
+            for other in ("CE", "CE, stopped", "GCE"):
+                won, lost = score(part, ours, other)
+                row[f"{ours} / {other}"] = f"{won} : {lost}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def winners(frame: pd.DataFrame) -> pd.DataFrame:
+    """By draw and number of classes: how often a role is ahead of each other one, or none is."""
+    rows = []
+    for draw, part, name in _groups(frame):
+        row = {"draw": draw, "data": name} | dict.fromkeys([*ROLES, "none of them"], 0)
+        for found in _rows(part):
+            there = [role for role in ROLES if isinstance(found[role], list)]
+            best = [
+                role
+                for role in there
+                if all(ahead(found[role], found[x]) > 0 for x in there if x != role)
+            ]
+            row[best[0] if best else "none of them"] += 1
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _groups(frame):
+    for draw, of_draw in frame.groupby("draw"):
+        for name, ends in GROUPS.items():
+            part = of_draw[of_draw["k"].between(*ends)]
+            if len(part):
+                yield draw, part, name
 
 
 def readings(frame: pd.DataFrame) -> list[tuple[str, bool]]:
