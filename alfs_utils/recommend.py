@@ -5,7 +5,9 @@ g(0)/g(1) is how much harder it pulls on a sample that the network contradicts t
 agrees with (Corollaries 1 to 3 of the paper). So robustness asks for a small 1/r. Fitting asks for
 a large one: if all pulls are alike (MAE, 1/r = 1), samples that are not fitted yet hardly move the
 logits. This is the trade-off. `recommend` chooses the certified loss that moves them most. (With
-two classes it is MAE itself: its steps, u (1 - u), are largest at 1/2.)
+two classes it is MAE itself: its steps, u (1 - u), are largest at 1/2.) If even that one is slow,
+as with many classes, it chooses a sum with NCE, certified in the limit: the guide "Which loss for
+my data?" has the trials behind this rule, and those that it did not help.
 
 >>> from alfs_utils import noise
 >>> recommend(T=noise.symmetric(10, 0.8)).choice.loss
@@ -46,13 +48,17 @@ __all__ = ["Option", "Recommendation", "largest_step", "recommend", "start_of", 
 # The paper's own examples, Section 4.1; only a is left to choose.
 FAMILIES = ((AGCELoss, {"q": 0.5}), (AULLoss, {"p": 2.0}), (AELLoss, {}))
 BASELINES = (CELoss(), GCELoss(q=0.7), MAELoss())
+# In multiples of CE's time to start. In trials, certified losses above SLOW lost whole classes, and
+# GCE above SLOW_GCE fell behind CE.
+SLOW, SLOW_GCE = 1.25, 1.6
 QUADRATURE = np.polynomial.legendre.leggauss(100)
 
 LIMITS = (
     "The certificate takes noise to depend on the class alone. Where some samples are harder than "
     "others of their class, their clean level is lower than c.",
-    "It is about the minimum of the risk, not about the way there. If training stalls, raise the "
-    "learning rate first. A sum with NCE starts faster, but is certified in the limit only.",
+    "It is about the minimum of the risk, not about the way there. If whole classes are never "
+    "predicted, larger steps do not bring them back. A sum with NCE starts faster, but is "
+    "certified in the limit only.",
 )
 SAMPLED = (
     "The interval takes the trusted samples to be a random choice from the noisy ones, and their "
@@ -105,6 +111,7 @@ class Recommendation:
         These three losses with the least certified a (rounded up), and others to compare with;
         empty if no loss is certified. For a T without noise, CE alone.
     choice : Option or None
+        The certified option of the best start, or the sum with NCE if that one is slow.
     reason : str
     limits : tuple of str
         The assumptions of the recommendation.
@@ -215,7 +222,7 @@ def _recommendation(table, levels, c, level):
     )
     if c.low - 1 <= TOLERANCE:
         more = labels_to_decide(table, level) if level is not None and c.high > 1 else None
-        reason = _refusal(c, doubtful, more, table.sum())
+        reason = _refusal(c, doubtful, more, table)
         return Recommendation(k, c, level, doubtful, (), (), None, reason, limits, said, more)
     if math.isinf(c.low):
         option = _option(CELoss(), np.eye(k)[0])
@@ -234,6 +241,13 @@ def _recommendation(table, levels, c, level):
         f"for c = {c.low:.3g} (and not only in the limit), it moves samples most where training "
         f"starts: at u = 1/{k} by {choice.start:.2f} of their largest step."
     )
+    if choice.time > SLOW * time_to_start(CELoss(), k):
+        reason = (
+            f"{choice.loss} is certified, and not only in the limit, but its time to start is over "
+            f"{SLOW} times that of CE. In trials such losses lost whole classes; the sum with NCE "
+            "lost few."
+        )
+        choice = options[-1]
     return Recommendation(k, c, level, doubtful, regions, options, choice, reason, limits, said)
 
 
@@ -251,7 +265,7 @@ def _mistakes(table, counted):
     return "; ".join(words)
 
 
-def _refusal(c, doubtful, more, seen):
+def _refusal(c, doubtful, more, table):
     which = f" (in doubt: {', '.join(map(str, doubtful[:5]))}"
     which += f" and {len(doubtful) - 5} more)" if len(doubtful) > 5 else ")"
     if c.high <= 1:
@@ -263,11 +277,16 @@ def _refusal(c, doubtful, more, seen):
     reason = f"It is not shown that in every class the right label is the most frequent one{which}."
     if more is None:
         return reason
+    k, gce, seen = len(table), GCELoss(q=0.7), table.sum()
+    stopped = "CE, stopped where held-out noisy labels agree most,"
+    slow = time_to_start(gce, k) > SLOW_GCE * time_to_start(CELoss(), k)
+    until = stopped if slow else repr(gce)
+    until = f"Until then, {until} did better than CE in trials, without a certificate."
     if math.isinf(more):
-        return f"{reason} Even {1000 * seen} trusted labels are not expected to show it."
+        return f"{reason} Even {1000 * seen} trusted labels are not expected to show it. {until}"
     return (
         f"{reason} About {float(f'{more:.2g}'):.0f} trusted labels in all, these {seen} and others "
-        "drawn as they were, are expected to show it in nine of ten cases."
+        f"drawn as they were, are expected to show it in nine of ten cases. {until}"
     )
 
 

@@ -70,6 +70,24 @@ def test_certified_losses_are_asymmetric_on_the_whole_matrix(T):
     assert found.choice.start == max(option.start for option in certified)
 
 
+@pytest.mark.parametrize(
+    "k, eta, slow", [(10, 0.45, False), (20, 0.3, False), (20, 0.42, True), (100, 0.3, True)]
+)
+def test_a_slow_choice_gives_way_to_the_sum_with_nce(k, eta, slow):
+    found = recommend(T=noise.pairflip(k, eta))
+    certified = max((o for o in found.options if o.verdict == "asymmetric"), key=lambda o: o.start)
+    assert found.choice == (found.options[-1] if slow else certified)
+    assert slow == (certified.time > 1.25 * time_to_start(CELoss(), k))
+    assert slow == (certified.loss in found.reason)
+
+
+@pytest.mark.parametrize(
+    "k, words", [(10, "GCELoss(q=0.7) did"), (30, "GCELoss(q=0.7) did"), (100, "CE, stopped where")]
+)
+def test_a_refusal_says_what_to_do_until_then(k, words):
+    assert f"Until then, {words}" in recommend(counts=np.eye(k, dtype=int) + 1).reason
+
+
 @PROPERTY
 @given(c=st.floats(1.001, 1e5), k=st.integers(2, 100))
 @example(c=1.01, k=2)  # AUL's threshold is 100 less one rounding error

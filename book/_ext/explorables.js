@@ -689,7 +689,7 @@
       const doubtful = names.filter((_, i) => !(lows[i] - 1 > TOLERANCE));
       if (high > 1)
         return `✗ Refused. ${found}The right label is not shown to lead in class `
-          + `${doubtful.join(", ")}. Check more labels there.`;
+          + `${doubtful.join(", ")}. Check more labels, drawn at random.`;
       const i = top(highs.map((x) => -x)), rival = rivalOf(rows[i], i);
       const j = rows[i].findIndex((x, n) => n !== i && x === rival);
       return `✗ Refused. ${found}Class ${names[i]}: ${show(rival)} are labelled ${names[j]}, `
