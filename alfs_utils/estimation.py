@@ -23,6 +23,7 @@ of p / (1 - p). For the clean level, the smallest of many ratios:
 """
 
 import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -125,14 +126,17 @@ def labels_to_decide(counts: npt.ArrayLike, level: float = 0.95, draws: int = 10
         more = rng.multinomial(math.ceil(seen * (1.1**step - 1)), T.ravel(), draws)
         tables = counts + more.reshape(draws, k, k)
         own = np.diagonal(tables, axis1=1, axis2=2)
-        rival = np.where(np.eye(k, dtype=bool), 0, tables).max(axis=2)
-        return (_lower(own, own + rival, tail) > 0.5).all(axis=1).mean() >= 0.9
+        both = own + np.where(np.eye(k, dtype=bool), 0, tables).max(axis=2)
+        leads = 2 * own - both > NormalDist().inv_cdf(1 - tail) * np.sqrt(both)
+        few = both < 1000  # beyond, the normal approximation is as good
+        leads[few] = _lower(own[few], both[few], tail) > 0.5
+        return leads.all(axis=1).mean() >= 0.9
 
     low, high = 0, math.ceil(math.log(1000, 1.1))
+    if enough(low):
+        return float(seen)
     if not seen or not enough(high):
         return math.inf
-    if enough(0):
-        return float(seen)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

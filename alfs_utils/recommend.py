@@ -216,10 +216,8 @@ def _recommendation(table, levels, c, level):
     `levels` has the clean level of each class, or the lower end of its interval.
     """
     k, limits = len(levels), LIMITS if level is None else (SAMPLED, *LIMITS)
-    doubtful, said = (
-        tuple(np.flatnonzero(levels - 1 <= TOLERANCE).tolist()),
-        _mistakes(table, level is not None),
-    )
+    doubtful = tuple(np.flatnonzero(levels - 1 <= TOLERANCE).tolist())
+    said = _mistakes(table, counted=level is not None)
     if c.low - 1 <= TOLERANCE:
         more = labels_to_decide(table, level) if level is not None and c.high > 1 else None
         reason = _refusal(c, doubtful, more, table)

@@ -187,6 +187,13 @@ def test_the_labels_that_decide_are_about_those_that_it_takes():
     assert 600 < np.median(found) < 1200
 
 
+@PROPERTY
+@given(counts=count_matrices(), level=st.sampled_from([0.6, 0.9, 0.95]))
+def test_no_more_labels_are_asked_for_than_were_seen_where_those_decide(counts, level):
+    decided = clean_level_interval(counts, 2 * level - 1).low > 1
+    assert (labels_to_decide(counts, level) == counts.sum() > 0) == decided
+
+
 def test_no_number_of_labels_shows_what_is_not_so():
     assert labels_to_decide([[40, 60], [0, 90]]) == math.inf
     assert labels_to_decide([[0, 0], [0, 0]]) == math.inf
