@@ -198,6 +198,9 @@ def test_no_number_of_labels_shows_what_is_not_so():
     assert labels_to_decide([[40, 60], [0, 90]]) == math.inf
     assert labels_to_decide([[0, 0], [0, 0]]) == math.inf
     assert labels_to_decide([[9, 0], [0, 9]]) == 18  # they do
+    # Five of five: 1/32 = 0.03125 is the probability if both labels are as frequent.
+    assert labels_to_decide([[5, 0], [0, 5]], 0.968) == 10
+    assert labels_to_decide([[5, 0], [0, 5]], 0.969) > 10
 
 
 def test_counting():
