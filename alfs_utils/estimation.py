@@ -11,12 +11,19 @@ binomial with p = T[i, i] / (T[i, i] + T[i, j]), whatever the other entries; an 
 of p / (1 - p). For the clean level, the smallest of many ratios:
 
 - low is the smallest lower end. It needs no correction for the many ratios: it is wrong only if the
-  lower end of the one ratio that *is* the smallest is too high.
+  lower end of the one ratio that *is* the smallest is too high. No bound L of the same confidence
+  is larger, if L does not fall when a wrong label is corrected, or when samples of a class are
+  dropped that got neither its label nor one given other. For let x samples of class a be labelled
+  a and y be labelled b. Correct all other classes and drop the rest of class a: L has not fallen.
+  But such tables come from every T in which only class a is noisy, with the label b only. There L
+  bounds the odds of a binomial, and Clopper and Pearson's is the largest such bound that does not
+  fall in x. So L is at most the lower end of T[a, a] / T[a, b], for all a and b.
 - high is the smallest upper end, each at a tail divided by the number of ratios (Bonferroni), since
   any one of them can be too low.
 """
 
 import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +37,7 @@ __all__ = [
     "class_clean_level_intervals",
     "clean_level_interval",
     "count_matrix",
+    "labels_to_decide",
     "transition_intervals",
 ]
 
@@ -98,6 +106,75 @@ def clean_level_interval(counts: npt.ArrayLike, level: float = 0.95) -> Interval
     low, high = _ratios(counts, tail, tail / (k * (k - 1)))
     estimate = _estimates(counts).min()  # NaN stays NaN
     return Interval(float(low.min()), float(estimate), float(high.min()))
+
+
+def labels_to_decide(counts: npt.ArrayLike, level: float = 0.95, draws: int = 100) -> float:
+    """Estimate how many random labels it takes in all to show that c > 1, from some that were seen.
+
+    The parameters are those of `transition_intervals`, but `level` is for the lower end alone. The
+    result is the least number on a grid of ratio 1.1 for which it is shown in nine of ten `draws`:
+    the labels seen, and the others drawn from T as estimated by `_smoothed`. (The counted shares
+    would ask for too many: the class that looks worst looks worse than it is.) It is inf if a
+    thousand times as many labels as were seen do not suffice.
+
+    >>> round(labels_to_decide([[8, 4], [0, 50]]))
+    285
+    """
+    counts, tail = _counts(counts), 1 - _probability(level)
+    seen, k, rng = int(counts.sum()), len(counts), np.random.default_rng(0)
+    shares = (counts.sum(axis=1) + 1) / (seen + k)
+    T = _smoothed(counts) * shares[:, None]
+
+    def enough(step):
+        more = rng.multinomial(math.ceil(seen * (1.1**step - 1)), T.ravel(), draws)
+        tables = counts + more.reshape(draws, k, k)
+        own = np.diagonal(tables, axis1=1, axis2=2)
+        both = own + np.where(np.eye(k, dtype=bool), 0, tables).max(axis=2)
+        leads = 2 * own - both > NormalDist().inv_cdf(1 - tail) * np.sqrt(both)
+        few = both < 1000  # beyond, the normal approximation is as good
+        leads[few] = _lower(own[few], both[few], tail) > 0.5
+        return leads.all(axis=1).mean() >= 0.9
+
+    low, high = 0, math.ceil(math.log(1000, 1.1))
+    if enough(low):
+        return float(seen)
+    if not seen or not enough(high):
+        return math.inf
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return float(seen + math.ceil(seen * (1.1**high - 1)))
+
+
+def _smoothed(counts):
+    """Estimate T, each row drawn towards the others as far as the rows look alike.
+
+    Empirical Bayes: the shares of the right labels have a common beta distribution, those of each
+    wrong label among the wrong ones a Dirichlet distribution with equal means.
+    """
+    k, own = len(counts), np.diag(counts)
+    sides = np.stack([own, counts.sum(axis=1) - own], axis=1)
+    right = _posterior(sides, (sides.sum(axis=0) + 1) / (sides.sum() + 2))[:, :1]
+    T, off = np.diag(right[:, 0]), ~np.eye(k, dtype=bool)
+    wrong = _posterior(counts[off].reshape(k, k - 1), np.full(k - 1, 1 / (k - 1)))
+    T[off] = ((1 - right) * wrong).ravel()
+    return T
+
+
+def _posterior(counts, mean):
+    """Return the mean shares of each row under the Dirichlet prior of greatest likelihood."""
+
+    def likelihood(strength):
+        prior = strength * np.broadcast_to(mean, counts.shape)
+        gains = _log_gamma(prior + counts) - _log_gamma(prior)
+        return gains.sum() - (_log_gamma(strength + counts.sum(1)) - math.lgamma(strength)).sum()
+
+    strength = max(np.geomspace(0.1, 1e4, 21), key=likelihood)
+    posterior = counts + strength * mean
+    return posterior / posterior.sum(axis=1, keepdims=True)
+
+
+_log_gamma = np.vectorize(math.lgamma, otypes=[float])
 
 
 def _estimates(counts):
@@ -182,4 +259,8 @@ def _counts(counts):
 
 
 def _tail(level):
-    return (1 - real("level", level, "a number in (0, 1)", lambda level: 0 < level < 1)) / 2
+    return (1 - _probability(level)) / 2
+
+
+def _probability(level):
+    return real("level", level, "a number in (0, 1)", lambda level: 0 < level < 1)

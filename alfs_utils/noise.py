@@ -258,7 +258,8 @@ class NoisyLabels:
 
     @cached_property
     def T_realised(self) -> np.ndarray:
-        return _frozen(transition_matrix(self.clean, self.labels, len(self.T)))
+        k = len(self.T)
+        return _frozen(transition_matrix(clean=self.clean, noisy=self.labels, num_classes=k))
 
     @cached_property
     def rate(self) -> float:
@@ -478,19 +479,19 @@ def _destinations(source, T, v):
 
 
 def transition_matrix(
-    clean: npt.ArrayLike, noisy: npt.ArrayLike, num_classes: int | None = None
+    *, clean: npt.ArrayLike, noisy: npt.ArrayLike, num_classes: int | None = None
 ) -> np.ndarray:
     """Return the realised transition matrix: the shares of the noisy labels in each class.
 
     `clean` and `noisy` are (n,) integers, n >= 1; `num_classes` is k, by default one more than
     the largest label. The result is (k, k) float64; the row of a class without samples is NaN.
 
-    >>> transition_matrix([0, 0, 0, 0, 2], [0, 0, 0, 1, 2], 3)
+    >>> transition_matrix(clean=[0, 0, 0, 0, 2], noisy=[0, 0, 0, 1, 2], num_classes=3)
     array([[0.75, 0.25, 0.  ],
            [ nan,  nan,  nan],
            [0.  , 0.  , 1.  ]])
     """
-    count = count_matrix(clean, noisy, num_classes)
+    count = count_matrix(clean=clean, noisy=noisy, num_classes=num_classes)
     size = count.sum(axis=1, keepdims=True)
     return np.divide(count, size, out=np.full(count.shape, np.nan), where=size > 0)
 
@@ -526,7 +527,7 @@ def is_clean_dominant(T: npt.ArrayLike) -> bool:
 
 
 def dominant_classes(
-    clean: npt.ArrayLike, noisy: npt.ArrayLike, num_classes: int | None = None
+    *, clean: npt.ArrayLike, noisy: npt.ArrayLike, num_classes: int | None = None
 ) -> np.ndarray:
     """Say which classes are dominant in a noisy data set (Definition 1), (k,) bool.
 
@@ -535,19 +536,19 @@ def dominant_classes(
     set is clean-labels-dominant if all classes are dominant. The parameters are those of
     `transition_matrix`.
 
-    >>> dominant_classes([0, 0, 0, 1, 1], [0, 0, 1, 1, 0], 3)
+    >>> dominant_classes(clean=[0, 0, 0, 1, 1], noisy=[0, 0, 1, 1, 0], num_classes=3)
     array([ True, False, False])
     """
-    count = count_matrix(clean, noisy, num_classes)
+    count = count_matrix(clean=clean, noisy=noisy, num_classes=num_classes)
     return np.diag(count) > _off_diagonal(count).max(axis=1)
 
 
 def count_matrix(
-    clean: npt.ArrayLike, noisy: npt.ArrayLike, num_classes: int | None = None
+    *, clean: npt.ArrayLike, noisy: npt.ArrayLike, num_classes: int | None = None
 ) -> np.ndarray:
     """Count how often class i was called j; arguments as in `transition_matrix`.
 
-    >>> count_matrix([0, 0, 0, 1, 1], [0, 0, 1, 1, 1])
+    >>> count_matrix(clean=[0, 0, 0, 1, 1], noisy=[0, 0, 1, 1, 1])
     array([[2, 1],
            [0, 2]])
     """

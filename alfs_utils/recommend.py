@@ -5,7 +5,9 @@ g(0)/g(1) is how much harder it pulls on a sample that the network contradicts t
 agrees with (Corollaries 1 to 3 of the paper). So robustness asks for a small 1/r. Fitting asks for
 a large one: if all pulls are alike (MAE, 1/r = 1), samples that are not fitted yet hardly move the
 logits. This is the trade-off. `recommend` chooses the certified loss that moves them most. (With
-two classes it is MAE itself: its steps, u (1 - u), are largest at 1/2.)
+two classes it is MAE itself: its steps, u (1 - u), are largest at 1/2.) If even that one is slow,
+as with many classes, it chooses a sum with NCE, certified in the limit: the guide "Which loss for
+my data?" has the trials behind this rule, and those that it did not help.
 
 >>> from alfs_utils import noise
 >>> recommend(T=noise.symmetric(10, 0.8)).choice.loss
@@ -21,13 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from alfs_utils import noise
-from alfs_utils._arguments import integer
+from alfs_utils._arguments import integer, real
 from alfs_utils.asymmetry import TOLERANCE, Region, admissible, certify
 from alfs_utils.estimation import (
     Interval,
     class_clean_level_intervals,
     clean_level_interval,
     count_matrix,
+    labels_to_decide,
 )
 from alfs_utils.losses import (
     AELLoss,
@@ -46,13 +49,17 @@ __all__ = ["Option", "Recommendation", "largest_step", "recommend", "start_of", 
 # The paper's own examples, Section 4.1; only a is left to choose.
 FAMILIES = ((AGCELoss, {"q": 0.5}), (AULLoss, {"p": 2.0}), (AELLoss, {}))
 BASELINES = (CELoss(), GCELoss(q=0.7), MAELoss())
+# In multiples of CE's time to start. In trials, certified losses above SLOW lost whole classes, and
+# GCE above SLOW_GCE fell behind CE.
+SLOW, SLOW_GCE = 1.25, 1.6
 QUADRATURE = np.polynomial.legendre.leggauss(100)
 
 LIMITS = (
     "The certificate takes noise to depend on the class alone. Where some samples are harder than "
     "others of their class, their clean level is lower than c.",
-    "It is about the minimum of the risk, not about the way there. If training stalls, raise the "
-    "learning rate first. A sum with NCE starts faster, but is certified in the limit only.",
+    "It is about the minimum of the risk, not about the way there. If whole classes are never "
+    "predicted, larger steps do not bring them back. A sum with NCE starts faster, but is "
+    "certified in the limit only.",
 )
 SAMPLED = (
     "The interval takes the trusted samples to be a random choice from the noisy ones, and their "
@@ -95,7 +102,7 @@ class Recommendation:
     c : Interval
         Clean level: lower end, estimate, upper end; all three are equal for a given T.
     level : float or None
-        Confidence of the interval; None for a given T.
+        Confidence of each end on its own; None for a given T.
     doubtful : tuple of int
         Classes whose own label may not dominate: the lower end of their clean level is <= 1.
     regions : tuple of Region
@@ -105,9 +112,14 @@ class Recommendation:
         These three losses with the least certified a (rounded up), and others to compare with;
         empty if no loss is certified. For a T without noise, CE alone.
     choice : Option or None
+        The certified option of the best start, or the sum with NCE if that one is slow.
     reason : str
     limits : tuple of str
         The assumptions of the recommendation.
+    mistakes : str
+        What the classes of least clean level are called, in words; they tell clean from noisy.
+    labels : float or None
+        If too few labels were given: how many are expected to do, see `labels_to_decide`.
     """
 
     num_classes: int
@@ -119,12 +131,22 @@ class Recommendation:
     choice: Option | None
     reason: str
     limits: tuple[str, ...]
+    mistakes: str = ""
+    labels: float | None = None
 
-    def __repr__(self):
+    def _head(self):
+        """The clean level, and in a second paragraph the mistakes, if there are any."""
         head = f"c = {self.c.estimate:.3g}"
         if self.level is not None:
-            head += f", {100 * self.level:g} % interval {self.c.low:.3g} to {self.c.high:.3g}"
-        lines = [head]
+            head += f"; at least {self.c.low:.3g} and at most {self.c.high:.3g}, "
+            head += f"each with {100 * self.level:g} % confidence"
+        if not self.mistakes:
+            return [head]
+        swapped = "(Is it the other way round? Then clean and noisy are swapped.)"
+        return [head, f"{self.mistakes[0].upper()}{self.mistakes[1:]}. {swapped}"]
+
+    def __repr__(self):
+        lines = [textwrap.fill(text, 76) for text in self._head()]
         width = max((len(option.loss) for option in self.options), default=0)
         if self.options:
             lines.append(f"{'loss':{width}}  {'needs c':>7}  {'start':>5}  {'time':>5}  certified")
@@ -139,7 +161,7 @@ class Recommendation:
         return "\n".join(lines)
 
     def _repr_html_(self):
-        head = escape(repr(self).partition("\n")[0])
+        head = "".join(f"<p>{escape(text)}</p>" for text in self._head())
         choice = f"<code>{self.choice.loss}</code>" if self.choice else "none is certified"
         table = "".join(_row(option, option is self.choice) for option in self.options)
         if table:
@@ -148,64 +170,78 @@ class Recommendation:
             table = f"<table><tr>{titles}</tr>{table}</table>"
         limits = "".join(f"<li>{escape(text)}</li>" for text in self.limits)
         return (
-            f"<p>{head}</p><p><b>Recommended: {choice}.</b> {escape(self.reason)}</p>{table}"
+            f"{head}<p><b>Recommended: {choice}.</b> {escape(self.reason)}</p>{table}"
             f"<details><summary>what it assumes</summary><ul>{limits}</ul></details>"
         )
 
 
 def recommend(
-    noisy: npt.ArrayLike | None = None,
-    clean: npt.ArrayLike | None = None,
     *,
+    clean: npt.ArrayLike | None = None,
+    noisy: npt.ArrayLike | None = None,
     counts: npt.ArrayLike | None = None,
     T: npt.ArrayLike | None = None,
     level: float = 0.95,
 ) -> Recommendation:
     """Recommend a loss for noisy labels, or say that none is certified.
 
-    Give one of three things: labels (`noisy` and `clean`), `counts`, or `T`.
+    Give one of three things, by name: labels (`clean` and `noisy`), `counts`, or `T`.
 
     Parameters
     ----------
-    noisy, clean : (n,) array_like of integers
-        Given and trusted labels of the same samples: a random choice from the training set. Each of
+    clean, noisy : (n,) array_like of integers
+        Trusted and given labels of the same samples: a random choice from the training set. Each of
         the k classes must be among the labels; if not, give `counts`.
     counts : (k, k) array_like of integers
         How often class i was called j, see `estimation.count_matrix`.
     T : (k, k) array_like
         A known transition matrix; nothing is estimated.
     level : float
-        Confidence of the interval of c; half of the rest is in each tail. All verdicts are for the
-        lower end of the interval.
+        Confidence in (0.5, 1) of each end of the interval of c on its own. All verdicts are for the
+        lower end, so this is the confidence that what is certified for it is certified for c.
 
     Returns
     -------
     Recommendation
     """
-    given = [name for name, x in (("labels", noisy), ("counts", counts), ("T", T)) if x is not None]
-    if len(given) != 1 or (noisy is None) != (clean is None):
+    labels = clean if noisy is None else noisy
+    given = [
+        name for name, x in (("labels", labels), ("counts", counts), ("T", T)) if x is not None
+    ]
+    absent = [name for name, x in (("clean", clean), ("noisy", noisy)) if x is None]
+    if len(given) != 1 or len(absent) == 1:
         raise TypeError(
-            "noisy, counts, T: expected one of them, noisy with clean, "
-            f"got {', '.join(given) or 'none'}{' without clean' if noisy is not None else ''}"
+            "clean, counts, T: expected one of them, clean with noisy, "
+            f"got {', '.join(given) or 'none'}{f' without {absent[0]}' if len(absent) == 1 else ''}"
         )
     if T is not None:
         levels, c = noise.class_clean_levels(T), Interval(*[noise.clean_level(T)] * 3)
-        return _recommendation(levels, c, None)
-    counts = count_matrix(clean, noisy) if counts is None else counts
-    c = clean_level_interval(counts, level)
-    return _recommendation(class_clean_level_intervals(counts, level).low, c, level)
+        return _recommendation(np.asarray(T), levels, c, None)
+    level = real("level", level, "a number in (0.5, 1)", lambda level: 0.5 < level < 1)
+    if counts is None:
+        counts = count_matrix(clean=clean, noisy=noisy)
+    both = 2 * level - 1  # of two ends that hold with `level` each
+    c = clean_level_interval(counts, both)
+    levels = class_clean_level_intervals(counts, both).low
+    return _recommendation(np.asarray(counts), levels, c, level)
 
 
-def _recommendation(levels, c, level):
-    """Recommend for c; `levels` has the clean level of each class, or its interval's lower end."""
+def _recommendation(table, levels, c, level):
+    """Recommend for c, with `table` the counts, or T if `level` is None.
+
+    `levels` has the clean level of each class, or the lower end of its interval.
+    """
     k, limits = len(levels), LIMITS if level is None else (SAMPLED, *LIMITS)
     doubtful = tuple(np.flatnonzero(levels - 1 <= TOLERANCE).tolist())
+    said = _mistakes(table, counted=level is not None)
     if c.low - 1 <= TOLERANCE:
-        return Recommendation(k, c, level, doubtful, (), (), None, _refusal(c, doubtful), limits)
+        more = labels_to_decide(table, level) if level is not None and c.high > 1 else None
+        reason = _refusal(c, doubtful, more, table)
+        return Recommendation(k, c, level, doubtful, (), (), None, reason, limits, said, more)
     if math.isinf(c.low):
         option = _option(CELoss(), np.eye(k)[0])
         reason = "T has no noise: there is nothing to be robust against."
-        return Recommendation(k, c, level, doubtful, (), (option,), option, reason, limits)
+        return Recommendation(k, c, level, doubtful, (), (option,), option, reason, limits, said)
     # Whether a convex, concave or affine loss is asymmetric depends on the largest two weights
     # only. Beyond 1e6 the least a of AGCE would be too small for a float.
     weights = np.r_[min(c.low, 1e6), np.ones(k - 1)]
@@ -219,7 +255,14 @@ def _recommendation(levels, c, level):
         f"c = {c.low:.3g}, and not only in the limit, it starts fastest: at u = 1/{k}, where "
         f"training starts, its steps are {100 * choice.start:.0f} % of the largest it ever takes."
     )
-    return Recommendation(k, c, level, doubtful, regions, options, choice, reason, limits)
+    if choice.time > SLOW * time_to_start(CELoss(), k):
+        reason = (
+            f"{choice.loss} is certified, and not only in the limit, but its time to start is over "
+            f"{SLOW} times that of CE. In trials such losses lost whole classes; the sum with NCE "
+            "lost few."
+        )
+        choice = options[-1]
+    return Recommendation(k, c, level, doubtful, regions, options, choice, reason, limits, said)
 
 
 def _row(option, chosen):
@@ -230,7 +273,21 @@ def _row(option, chosen):
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
-def _refusal(c, doubtful):
+def _mistakes(table, counted):
+    """Say in words what the classes of least clean level are called, three at most."""
+    size, found, words = table.sum(axis=1), [], []
+    for i in range(len(table)):
+        j = int(np.delete(table[i], i).argmax())
+        j += j >= i
+        if table[i, j] > 0:
+            found.append((table[i, i] / table[i, j], i, j))
+    for _, i, j in sorted(found)[:3]:
+        seen = f" ({table[i, j]} of {size[i]})" if counted else ""
+        words.append(f"class {i} is labelled {j} in {100 * table[i, j] / size[i]:.3g} %{seen}")
+    return "; ".join(words)
+
+
+def _refusal(c, doubtful, more, table):
     which = f" (in doubt: {', '.join(map(str, doubtful[:5]))}"
     which += f" and {len(doubtful) - 5} more)" if len(doubtful) > 5 else ")"
     if c.high <= 1:
@@ -239,9 +296,19 @@ def _refusal(c, doubtful):
             "that sides with the most frequent label learns that wrong one. Correct or merge such "
             "classes first."
         )
+    reason = f"It is not shown that in every class the right label is the most frequent one{which}."
+    if more is None:
+        return reason
+    k, gce, seen = len(table), GCELoss(q=0.7), table.sum()
+    stopped = "CE, stopped where held-out noisy labels agree most,"
+    slow = time_to_start(gce, k) > SLOW_GCE * time_to_start(CELoss(), k)
+    until = stopped if slow else repr(gce)
+    until = f"Until then, {until} did better than CE in trials, without a certificate."
+    if math.isinf(more):
+        return f"{reason} Even {1000 * seen} trusted labels are not expected to show it. {until}"
     return (
-        "It is not shown that in every class the right label is the most frequent one"
-        f"{which}. More trusted labels of these classes may settle it, either way."
+        f"{reason} About {float(f'{more:.2g}'):.0f} trusted labels in all, these {seen} and others "
+        f"drawn as they were, are expected to show it in nine of ten cases. {until}"
     )
 
 

@@ -10,7 +10,10 @@ from alfs_utils.paper.checks import domination
 
 
 def majority(clean, given, k=None):
-    return np.diag(np.nan_to_num(noise.transition_matrix(clean, given, k))) > 0.5
+    return (
+        np.diag(np.nan_to_num(noise.transition_matrix(clean=clean, noisy=given, num_classes=k)))
+        > 0.5
+    )
 
 
 def with_ties(clean, given, k=None):
@@ -67,7 +70,7 @@ def test_average_rate_needs_half_of_every_class():
     """With its assumption it holds because each class keeps more than half of its labels."""
 
     def ahead_of_all(clean, given):
-        return np.diag(noise.transition_matrix(clean, given, 10)) > 0.65
+        return np.diag(noise.transition_matrix(clean=clean, noisy=given, num_classes=10)) > 0.65
 
     assert domination.average_rate().assumed
     assert not domination.average_rate(dominant=ahead_of_all).assumed

@@ -15,6 +15,7 @@ from alfs_utils.estimation import (
     class_clean_level_intervals,
     clean_level_interval,
     count_matrix,
+    labels_to_decide,
     transition_intervals,
 )
 
@@ -126,6 +127,8 @@ MODELS = {
     "symmetric": (noise.symmetric(6, 0.5), 60),
     "pair flip": (noise.pairflip(4, 0.4), 40),
     "one class": (np.array([[0.6, 0.4, 0], [0, 1, 0], [0, 0, 1.0]]), 30),
+    "sparse rows": (noise.pairflip(5, 0.45), [1, 2, 4, 7, 40]),
+    "few labels": (np.array([[0.5, 0.3, 0.2], [0.1, 0.9, 0], [0.3, 0.3, 0.4]]), [9, 3, 12]),
 }
 
 
@@ -156,12 +159,57 @@ def test_the_lower_end_is_not_needlessly_low():
     assert 60 < missed < 140
 
 
+@PROPERTY
+@given(counts=count_matrices(), data=st.data())
+def test_the_lower_end_is_monotone_as_the_proof_of_its_optimality_says(counts, data):
+    low, k = clean_level_interval(counts, 0.9).low, len(counts)
+    i, j, a, b = (data.draw(st.integers(0, k - 1)) for _ in range(4))
+    corrected, dropped = counts.copy(), counts.copy()
+    corrected[i, j] = 0
+    corrected[i, i] += counts[i, j]
+    dropped[a, [c for c in range(k) if c not in (a, b)]] = 0
+    assert clean_level_interval(corrected, 0.9).low >= low * (1 - 1e-9)
+    assert clean_level_interval(dropped, 0.9).low >= low * (1 - 1e-9)
+
+
+def test_the_labels_that_decide_are_about_those_that_it_takes():
+    """Of 300, 700 and 900 labels in all, the last are enough in nine of ten samples."""
+    T, rng = noise.symmetric(10, 0.6), np.random.default_rng(0)
+
+    def shown(n):
+        tables = rng.multinomial(n, T.ravel() / 10, 200).reshape(-1, 10, 10)
+        return np.mean([clean_level_interval(table, 0.9).low > 1 for table in tables])
+
+    assert shown(700) < 0.9 < shown(900)
+    found = [
+        labels_to_decide(rng.multinomial(300, T.ravel() / 10).reshape(10, 10)) for _ in range(9)
+    ]
+    assert 600 < np.median(found) < 1200
+
+
+@PROPERTY
+@given(counts=count_matrices(), level=st.sampled_from([0.6, 0.9, 0.95]))
+def test_no_more_labels_are_asked_for_than_were_seen_where_those_decide(counts, level):
+    decided = clean_level_interval(counts, 2 * level - 1).low > 1
+    assert (labels_to_decide(counts, level) == counts.sum() > 0) == decided
+
+
+def test_no_number_of_labels_shows_what_is_not_so():
+    assert labels_to_decide([[40, 60], [0, 90]]) == math.inf
+    assert labels_to_decide([[0, 0], [0, 0]]) == math.inf
+    assert labels_to_decide([[9, 0], [0, 9]]) == 18  # they do
+    # Five of five: 1/32 = 0.03125 is the probability if both labels are as frequent.
+    assert labels_to_decide([[5, 0], [0, 5]], 0.968) == 10
+    assert labels_to_decide([[5, 0], [0, 5]], 0.969) > 10
+
+
 def test_counting():
     np.testing.assert_array_equal(
-        count_matrix([0, 1, 1], [1, 1, 1], 3), [[0, 1, 0], [0, 2, 0], [0] * 3]
+        count_matrix(clean=[0, 1, 1], noisy=[1, 1, 1], num_classes=3),
+        [[0, 1, 0], [0, 2, 0], [0] * 3],
     )
     with pytest.raises(ValueError, match="noisy: expected 2 labels"):
-        count_matrix([0, 1], [1])
+        count_matrix(clean=[0, 1], noisy=[1])
 
 
 def test_what_was_not_seen_is_not_known():

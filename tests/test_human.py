@@ -90,7 +90,9 @@ def test_every_set_is_the_array_of_the_file(published, kind):
         found = load(name, clean=arrays["clean_label"])
         np.testing.assert_array_equal(found.labels, arrays[key])
         np.testing.assert_array_equal(found.clean, arrays["clean_label"])
-        T = noise.transition_matrix(arrays["clean_label"], arrays[key], len(CLASS_NAMES[dataset]))
+        T = noise.transition_matrix(
+            clean=arrays["clean_label"], noisy=arrays[key], num_classes=len(CLASS_NAMES[dataset])
+        )
         np.testing.assert_array_equal(found.T, T)
         assert (found.recipe, found.counts) == (name, "human")
 

@@ -229,23 +229,36 @@ def test_definition_1_against_its_sums(problem):
     noisy, k = corrupt(clean, T, seed, counts).labels, len(T)
     rows = [[sum((clean == i) & (noisy == j)) for j in range(k)] for i in range(k)]
     dominant = [row[i] > max(row[:i] + row[i + 1 :], default=0) for i, row in enumerate(rows)]
-    assert dominant_classes(clean, noisy, k).tolist() == dominant
-    realised = transition_matrix(clean, noisy, k)
+    assert dominant_classes(clean=clean, noisy=noisy, num_classes=k).tolist() == dominant
+    realised = transition_matrix(clean=clean, noisy=noisy, num_classes=k)
     for row, found in zip(rows, realised, strict=True):
         expected = [n / sum(row) if sum(row) else math.nan for n in row]
         np.testing.assert_array_equal(found, expected)
 
 
 def test_dominance_of_ties_absent_classes_and_inferred_classes():
-    assert dominant_classes([0, 0, 2, 2, 2], [0, 1, 2, 2, 0]).tolist() == [False, False, True]
-    assert dominant_classes([0], [0]).tolist() == [True]
+    assert dominant_classes(clean=[0, 0, 2, 2, 2], noisy=[0, 1, 2, 2, 0]).tolist() == [
+        False,
+        False,
+        True,
+    ]
+    assert dominant_classes(clean=[0], noisy=[0]).tolist() == [True]
     # Three of seven are enough against two and two.
-    assert dominant_classes([0] * 7, [0, 0, 0, 1, 1, 2, 2]).tolist() == [True, False, False]
-    assert dominant_classes([0, 0, 0], [0, 0, 3]).tolist() == [True, False, False, False]
+    assert dominant_classes(clean=[0] * 7, noisy=[0, 0, 0, 1, 1, 2, 2]).tolist() == [
+        True,
+        False,
+        False,
+    ]
+    assert dominant_classes(clean=[0, 0, 0], noisy=[0, 0, 3]).tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]
     # A tenth of the labels wrong, but all in one class: not clean-labels-dominant.
     clean = cycle(10, 20)
     noisy = np.where(clean == 3, 8, clean)
-    assert dominant_classes(clean, noisy).tolist() == [i != 3 for i in range(10)]
+    assert dominant_classes(clean=clean, noisy=noisy).tolist() == [i != 3 for i in range(10)]
 
 
 # --- corrupt ---------------------------------------------------------------------------------
@@ -922,12 +935,32 @@ BAD = [
     (lambda: official_alfs([0], "mnist", "pairflip", 0.1, 0), ValueError, "kind: .*'pairflip'"),
     (lambda: official_alfs([0], "mnist", "symmetric", 2, 0), ValueError, "eta: .*got 2"),
     (lambda: official_alfs([10], "mnist", "symmetric", 0.1, 0), ValueError, "labels: .*got 10"),
-    (lambda: transition_matrix([0, 1], [0]), ValueError, "noisy: expected 2 labels.*got 1"),
-    (lambda: transition_matrix([0, 1], [0, 2], 2), ValueError, r"noisy: .*\[0, 2\), got 2"),
-    (lambda: dominant_classes([0, -1], [0, 1]), ValueError, "clean: .*got -1 at index 1"),
-    (lambda: dominant_classes([], []), ValueError, "clean: expected shape"),
-    (lambda: dominant_classes([0], [0], 1.5), TypeError, "num_classes: expected an int .*got 1.5"),
-    (lambda: dominant_classes([0], [0], 0), ValueError, "num_classes: expected .*got 0"),
+    (
+        lambda: transition_matrix(clean=[0, 1], noisy=[0]),
+        ValueError,
+        "noisy: expected 2 labels.*got 1",
+    ),
+    (
+        lambda: transition_matrix(clean=[0, 1], noisy=[0, 2], num_classes=2),
+        ValueError,
+        r"noisy: .*\[0, 2\), got 2",
+    ),
+    (
+        lambda: dominant_classes(clean=[0, -1], noisy=[0, 1]),
+        ValueError,
+        "clean: .*got -1 at index 1",
+    ),
+    (lambda: dominant_classes(clean=[], noisy=[]), ValueError, "clean: expected shape"),
+    (
+        lambda: dominant_classes(clean=[0], noisy=[0], num_classes=1.5),
+        TypeError,
+        "num_classes: expected an int .*got 1.5",
+    ),
+    (
+        lambda: dominant_classes(clean=[0], noisy=[0], num_classes=0),
+        ValueError,
+        "num_classes: expected .*got 0",
+    ),
     (
         lambda: NoisyLabels([0, 1], [0], np.eye(2), 0, "iid"),
         ValueError,

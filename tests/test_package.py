@@ -83,9 +83,9 @@ with tempfile.TemporaryDirectory() as folder:
 assert asymmetry.certify(losses.AGCELoss(a=6, q=1.5), T).asymmetric
 assert asymmetry.weighted_risk_minimiser(losses.AELLoss(a=2.5), T[0]).u[0] == 1
 assert 6 in asymmetry.admissible(losses.AGCELoss, T, q=0.5)
-c = estimation.clean_level_interval(estimation.count_matrix(clean, noisy.labels))
+c = estimation.clean_level_interval(estimation.count_matrix(clean=clean, noisy=noisy.labels))
 assert c.low < noise.clean_level(T) < c.high and classes.NUM_CLASSES["cifar10"] == 10
-assert recommend(noisy.labels, clean).choice.verdict == "asymmetric"
+assert recommend(clean=clean, noisy=noisy.labels).choice.verdict == "asymmetric"
 """
 PLOTS = """
 import matplotlib

@@ -67,7 +67,7 @@ def test_worst_of_ten_is_wrong_where_anybody_said_the_opposite(raw):
         opposite = (rating < 0).any() if rating.sum() > 0 else (rating > 0).any()
         assert (clean, label) == (rating.sum() > 0, (rating.sum() > 0) != opposite)
     assert np.array_equal(given.clean, data.load("words").train_labels)
-    c = clean_level_interval(count_matrix(given.clean, given.labels))
+    c = clean_level_interval(count_matrix(clean=given.clean, noisy=given.labels))
     assert given.rate == pytest.approx(0.2608, abs=1e-4) and 2 < c.low < 2.26 < c.high < 2.6
 
 
@@ -146,8 +146,8 @@ def test_all_at_once_are_the_runs_of_the_loop(vectors):
     # A word or two may lie on the other side of the boundary, by rounding.
     assert np.abs(found.accuracy.numpy() - alone).max() < 0.3
     assert len(set(np.round(alone, 2).ravel())) > 20
-    hits = (found.predicted == vectors.test_labels).double().mean(1)
-    assert torch.allclose(100 * hits, found.accuracy[:, -1])
+    hits = (found.predicted == vectors.test_labels).double().mean(2)
+    assert torch.allclose(100 * hits, found.accuracy)
 
 
 def test_runs_do_not_see_each_other(vectors):
@@ -242,7 +242,10 @@ def news():
 def test_drawn_news_have_the_matrix_of_the_people(news):
     dataset, given = news
     count = [
-        count_matrix(dataset.train_labels.numpy(), people.news_labels(dataset, given, w, 1).numpy())
+        count_matrix(
+            clean=dataset.train_labels.numpy(),
+            noisy=people.news_labels(dataset, given, w, 1).numpy(),
+        )
         for w in people.WORLDS
     ]
     assert np.trace(count[0]) == 10_000

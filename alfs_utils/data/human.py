@@ -121,7 +121,7 @@ def load(name: str, clean=None) -> NoisyLabels:
             f"{_digest(source, arrays)}: other labels, or another order. {_mend(source)}"
         )
     labels, own = (arrays[key].astype(np.int64) for key in (source.sets[name], source.clean))
-    T = transition_matrix(own, labels, k)
+    T = transition_matrix(clean=own, noisy=labels, num_classes=k)
     return NoisyLabels(labels, own, T, 0, "human", name)
 
 
@@ -148,8 +148,13 @@ def write_counts(folder: str | os.PathLike) -> list[Path]:
     first, second = load("cifar10n-random1"), load("cifar10n-random2")
     same = first.labels == second.labels
     pairs = {name: load(name) for name in NAMES}
-    counts = {n: count_matrix(h.clean, h.labels, len(h.T)) for n, h in pairs.items()}
-    agreed = count_matrix(first.clean[same], first.labels[same], len(first.T))
+    counts = {
+        name: count_matrix(clean=pair.clean, noisy=pair.labels, num_classes=len(pair.T))
+        for name, pair in pairs.items()
+    }
+    agreed = count_matrix(
+        clean=first.clean[same], noisy=first.labels[same], num_classes=len(first.T)
+    )
     counts["cifar10n-random1-random2"] = agreed
     Path(folder).mkdir(parents=True, exist_ok=True)
     return [_write(Path(folder), name, count) for name, count in counts.items()]

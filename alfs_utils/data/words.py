@@ -42,7 +42,7 @@ def given(kind: str, name: str, seed: int) -> NoisyLabels:
         truth = np.where(rest == 0, truth, rest / 9)
         score = np.where(score == 0, rng.choice([-1, 1], len(score)), score)  # a coin
     clean, labels = _classes(truth, name), _classes(score, name)
-    T = transition_matrix(clean, labels, len(CUTS[name]) + 1)
+    T = transition_matrix(clean=clean, noisy=labels, num_classes=len(CUTS[name]) + 1)
     return NoisyLabels(labels, clean, T, seed, "human", kind)
 
 

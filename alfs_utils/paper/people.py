@@ -170,7 +170,7 @@ def news_labels(dataset: DataSet, given: Tensor, world: str, seed: int) -> Tenso
     clean = dataset.train_labels.numpy()
     if world == "clean":
         return dataset.train_labels
-    T = noise.transition_matrix(clean, given.numpy(), 4)
+    T = noise.transition_matrix(clean=clean, noisy=given.numpy(), num_classes=4)
     return torch.tensor(noise.corrupt(clean, T, seed).labels)
 
 
@@ -185,7 +185,9 @@ def write_news(path: str | os.PathLike, seeds: range = range(5)) -> Path:
     settings |= {"tuning_seed": TUNING_SEED, "weight_decay": 0.0, **SHARED}
     record = {
         "config": settings | {"losses": {name: repr(loss) for name, loss in losses.items()}},
-        "counts": noise.count_matrix(dataset.train_labels.numpy(), given.numpy(), 4).tolist(),
+        "counts": noise.count_matrix(
+            clean=dataset.train_labels.numpy(), noisy=given.numpy(), num_classes=4
+        ).tolist(),
         "data_sha256": dataset.sha256,
         "environment": asdict(environment),
         "seconds": round(clock.seconds, 1),
@@ -205,7 +207,7 @@ def _runs_in(world, dataset, given, losses, seeds):
     steps, rows = chosen(tune(dataset, labels(TUNING_SEED), losses, "news_mlp")), []
     for name, curves in runs(dataset, labels, losses, steps, seeds, "news_mlp").items():
         for seed, curve, predicted in zip(
-            seeds, curves.accuracy.tolist(), curves.predicted, strict=True
+            seeds, curves.accuracy.tolist(), curves.predicted[:, -1], strict=True
         ):
             hits = (predicted == dataset.test_labels).double()
             by_class = [100 * hits[dataset.test_labels == i].mean().item() for i in range(4)]

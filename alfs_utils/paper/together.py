@@ -33,7 +33,7 @@ class Curves(NamedTuple):
 
     accuracy : (runs, epochs) float64, percent of the test labels after each epoch
     logits : (runs, N, k), of all training samples after the last epoch
-    predicted : (runs, n_test), classes after the last epoch
+    predicted : (runs, epochs, n_test) int16, classes of the test samples after each epoch
     """
 
     accuracy: Tensor
@@ -71,6 +71,7 @@ def train(
         for x in (dataset.train_images, dataset.test_images)
     )
     runs, curves = torch.arange(len(jobs)).view(-1, 1), []
+    predicted = torch.empty(len(jobs), epochs, len(tests), dtype=torch.int16)
     for epoch in range(epochs):
         order = torch.stack([torch.randperm(n, generator=stream_) for stream_ in orders])
         size = step * (1 + math.cos(math.pi * epoch / epochs)) / 2
@@ -81,8 +82,8 @@ def train(
             for layer, speed, gradient in zip(layers, velocity, gradients, strict=True):
                 speed.mul_(momentum).add_(gradient.mul_(scale))
                 layer.data.sub_(size * speed)
-        predicted = _forward(layers, tests).argmax(2)
-        curves.append(100 * (predicted == dataset.test_labels).double().mean(1))
+        predicted[:, epoch] = _forward(layers, tests).argmax(2)
+        curves.append(100 * (predicted[:, epoch] == dataset.test_labels).double().mean(1))
     return Curves(torch.stack(curves, 1), _forward(layers, images), predicted)
 
 

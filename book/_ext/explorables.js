@@ -126,10 +126,10 @@
     return Math.exp(high);
   }
 
-  // Clean level of a count matrix with its 95 % interval. Both ends fall as the rival's count
+  // Clean level of a count matrix; each end alone holds with 95 %. Both fall as the rival's count
   // grows, so the strongest rival of each class is the only one that matters.
   function cleanLevel(counts) {
-    const k = counts.length, tail = 0.025;
+    const k = counts.length, tail = 0.05;
     const own = counts.map((row, i) => row[i]), rival = counts.map(rivalOf);
     const lows = own.map((x, i) => lowerOdds(x, rival[i], tail));
     const highs = rival.map((x, i) => 1 / lowerOdds(x, own[i], tail / (k * (k - 1))));
@@ -696,15 +696,14 @@
 
     function sentence({ names, rows }, { low, estimate, high, lows, highs }, counted) {
       const found = level(estimate)
-        + (counted ? ` (95 % interval ${show(low)} to ${show(high)}). ` : ". ");
+        + (counted ? `, at least ${show(low)}, at most ${show(high)} (95 % each). ` : ". ");
       if (low === Infinity) return "✓ No noise: every loss will do.";
       if (low - 1 > TOLERANCE)
-        return `✓ ${found}These are certified${counted ? " at its lower end" : ""}, as is every `
-          + "larger a:";
+        return `✓ ${found}These are certified${counted ? " at its lower end" : ""}, as is every larger a:`;
       const doubtful = names.filter((_, i) => !(lows[i] - 1 > TOLERANCE));
       if (high > 1)
         return `✗ Refused. ${found}The right label is not shown to lead in class `
-          + `${doubtful.join(", ")}. Check more labels there.`;
+          + `${doubtful.join(", ")}. Check more labels, drawn at random.`;
       const i = top(highs.map((x) => -x)), rival = rivalOf(rows[i], i);
       const j = rows[i].findIndex((x, n) => n !== i && x === rival);
       return `✗ Refused. ${found}Class ${names[i]}: ${show(rival)} are labelled ${names[j]}, `

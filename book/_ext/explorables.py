@@ -97,7 +97,7 @@ def tumours() -> np.ndarray:
     y, _ = train_test_split(y, random_state=0, stratify=y)
     noisy = noise.corrupt(y, [[0.3, 0.7], [0.05, 0.95]], seed=0)
     chosen = np.random.default_rng(0).choice(len(y), 150, replace=False)
-    return noise.count_matrix(noisy.clean[chosen], noisy.labels[chosen])
+    return noise.count_matrix(clean=noisy.clean[chosen], noisy=noisy.labels[chosen])
 
 
 def rows_of_noise(tables: dict) -> dict:

@@ -18,7 +18,11 @@ __all__ = [
 ]
 
 
-def definition_1(dominant=noise.dominant_classes, tables=300) -> Check:
+def _dominant(clean, given, k=None):
+    return noise.dominant_classes(clean=clean, noisy=given, num_classes=k)
+
+
+def definition_1(dominant=_dominant, tables=300) -> Check:
     """Definition 1 against its own words, on random small data sets; control: absolute majority.
 
     `dominant(clean, given, k)` says for each class whether its label is dominant.
@@ -46,7 +50,7 @@ def definition_1(dominant=noise.dominant_classes, tables=300) -> Check:
     )
 
 
-def average_rate(rate=Fraction(1, 10), dominant=noise.dominant_classes) -> Check:
+def average_rate(rate=Fraction(1, 10), dominant=_dominant) -> Check:
     """Does a low average noise rate make a data set clean-labels-dominant? A counterexample.
 
     Ten balanced classes, one of which carries another's label throughout. The paper says "usually":
