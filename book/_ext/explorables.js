@@ -699,7 +699,7 @@
         + (counted ? `, at least ${show(low)}, at most ${show(high)} (95 % each). ` : ". ");
       if (low === Infinity) return "✓ No noise: every loss will do.";
       if (low - 1 > TOLERANCE)
-        return `✓ ${found}These are certified${counted ? " at its lower end" : ""}, as is every larger a:`;
+        return `✓ ${found}Certified${counted ? " at its lower end" : ""}, as is every larger a:`;
       const doubtful = names.filter((_, i) => !(lows[i] - 1 > TOLERANCE));
       if (high > 1)
         return `✗ Refused. ${found}The right label is not shown to lead in class `
