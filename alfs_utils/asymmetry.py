@@ -130,7 +130,7 @@ class Certificate:
 
     def __repr__(self):
         shown = {"c": self.c, "ratio": self.ratio, "margin": self.margin}
-        numbers = (f"{k}={v if v is None else f'{float(v):.6g}'}" for k, v in shown.items())
+        numbers = (f"{k}={v if v is None else f'{float(v):.4g}'}" for k, v in shown.items())
         limit = "" if self.attained else " (in the limit, never attained)"
         missing = f"; to decide it: {self.missing}" if self.missing else ""
         numbers = ", ".join(numbers)
@@ -428,7 +428,7 @@ def certify(loss: Callable, T: npt.ArrayLike, shape: str | None = None) -> Certi
     Examples
     --------
     >>> certify(AGCELoss(a=1, q=0.5), noise.symmetric(10, 0.8))
-    <asymmetric: class 0, c=2.25, ratio=0.707107, margin=0.59099; convex: closed form>
+    <asymmetric: class 0, c=2.25, ratio=0.7071, margin=0.591; convex: closed form>
     """
     rows, parts = _rows(T), _parts(loss, shape)
     results = [_certify_row(parts, w, t) for t, w in rows]

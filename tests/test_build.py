@@ -1,13 +1,17 @@
 """The tools behind `make`: executing, caching, staging, and the repository's address."""
 
+import base64
+import io
 import shutil
 import subprocess
 import sys
 
 import nbformat
+import numpy as np
 import pytest
 from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 
 sys.path.insert(0, str(ROOT / "tools"))
 import build
@@ -215,3 +219,15 @@ def test_a_notebook_alone_fetches_the_library(tmp_path):
         build.execute(alone / "alone.ipynb", alone / "out.ipynb")
         last = nbformat.read(alone / "out.ipynb", as_version=4).cells[-1].outputs[-1].text
         assert last.strip() == str(alone / "alf-book" / "alfs_utils" / "__init__.py")
+
+
+def test_a_png_keeps_its_size_and_loses_most_of_its_bytes():
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 160, 3), dtype=np.uint8)
+    smooth = Image.fromarray(pixels).resize((320, 180))
+    before = io.BytesIO()
+    smooth.save(before, "png")
+    text = base64.b64encode(before.getvalue()).decode()
+    after = build.slim(text)
+    assert len(after) < len(text) / 2
+    with Image.open(io.BytesIO(base64.b64decode(after))) as image:
+        assert image.size == smooth.size
