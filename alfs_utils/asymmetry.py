@@ -37,6 +37,8 @@ import numpy.typing as npt
 from torch import nn
 
 from alfs_utils import _enclosure, noise
+from alfs_utils._arguments import array as as_array
+from alfs_utils._arguments import integer, option, shown
 from alfs_utils._branch_and_bound import Enclosure
 from alfs_utils._parts import SHAPES, Part, declare, of_callable, quotient, roughness
 from alfs_utils._piecewise import PiecewiseLinear, worst_vertex
@@ -202,8 +204,7 @@ def asymmetry_ratio(loss: Callable, definition: str = "printed") -> float | Frac
     >>> asymmetry_ratio(AGCELoss(a=1, q=2)), asymmetry_ratio(AGCELoss(a=1, q=2), "repaired")
     (0.5, 1.0)
     """
-    if definition not in ("printed", "repaired"):
-        raise ValueError(f"definition: expected 'printed' or 'repaired', got {definition!r}")
+    option("definition", definition, ("printed", "repaired"))
     part = _pointwise(loss)
     if part.curvature == -1 and definition == "printed":
         return quotient(*part.g_ends)
@@ -243,21 +244,22 @@ def asymmetry_ratio_exact(loss: Callable, k: int) -> float | Fraction:
 
     Raises
     ------
-    ValueError
-        If `k` is not an int of at least 2.
+    ValueError, TypeError
+        If `k` is not an int of at least 2 (and at most 2**15).
     """
-    if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 2:
-        raise ValueError(f"k: expected an int of at least 2, got {k!r}")
+    k = integer("k", k, 2, 2**15)
     part = _pointwise(loss)
     if part.curvature is not None:
         return float(part.ratio)
     if math.isinf(part.l0):
         return 0.0
     if part.polyline:
-        return min(part.one, worst_vertex(part.polyline, [Fraction(1)] * (k - 1))[0])
+        # All u_i but one are knots, so only so many are positive.
+        rivals = min(k - 1, math.floor(1 / part.polyline.knots[1]) + 1)
+        return min(part.one, worst_vertex(part.polyline, [Fraction(1)] * rivals)[0])
     u, l = part.samples()
     n = len(u) - 1
-    spread, _ = _allocate(np.tile(l - l[0], (k - 1, 1)), n)
+    spread, _ = _allocate(np.tile(l - l[0], (min(k - 1, n), 1)), n)
     quotients = [quotient(l[n - j] - l[n], -spread[j]) for j in range(1, n)]
     return min(part.one, *quotients, *part.first_order(u[-1:]))
 
@@ -272,7 +274,9 @@ def _parts(loss, shape=None):
     if not isinstance(loss, nn.Module):
         return [declare(of_callable(loss), shape)]
     if getattr(loss, "weight", None) is not None:
-        raise ValueError(f"loss: expected no class weights (scale the columns of T), got {loss!r}")
+        raise ValueError(
+            f"loss: expected no class weights (scale the columns of T), got {shown(loss)}"
+        )
     pointwise, parts = [], []
     for coefficient, term in (pair for pair in LossSum([(1.0, loss)]).terms if pair[0]):
         if isinstance(term, Normalized):
@@ -288,7 +292,7 @@ def _parts(loss, shape=None):
 def _pointwise(loss, shape=None):
     part = _parts(loss, shape)[0]
     if part.normalised:
-        raise TypeError(f"loss: expected a function l(u_i) of one probability, got {loss!r}")
+        raise TypeError(f"loss: expected a function l(u_i) of one probability, got {shown(loss)}")
     return part
 
 
@@ -340,8 +344,8 @@ def _inverse_slope(up, flat):
 
 
 def _polyline(loss: PiecewiseLinear, shape: str | None):
-    if shape not in (None, *SHAPES):
-        raise ValueError(f"shape: expected 'convex', 'concave' or None, got {shape!r}")
+    if shape is not None:
+        option("shape", shape, SHAPES)
     sign = SHAPES[shape] if shape else 0
     if any(sign * (b - a) < 0 for a, b in pairwise(loss.slopes)):
         raise ValueError(f"shape: l is not {shape}")
@@ -686,7 +690,7 @@ def weighted_risk_minimiser(
     parts = _parts(loss, shape)
     part, scale = replace(parts[0], exact=False, coefficient=1), float(parts[0].coefficient)
     if len(parts) > 1 or part.elusive:
-        raise TypeError(f"loss: no certified minimiser for {loss!r}")
+        raise TypeError(f"loss: no certified minimiser for {shown(loss)}")
     if not part.normalised:
         return _minimise(part, w)
     u = _vertex(w, w.argmax())
@@ -785,7 +789,7 @@ def admissible(family: type, T: npt.ArrayLike, **fixed: float) -> Region:
     """
     names = {AGCELoss: ["q"], AULLoss: ["p"], AELLoss: []}
     if family not in names:
-        raise TypeError(f"family: expected AGCELoss, AULLoss or AELLoss, got {family!r}")
+        raise TypeError(f"family: expected AGCELoss, AULLoss or AELLoss, got {shown(family)}")
     if list(fixed) != names[family]:
         raise TypeError(f"fixed: {family.__name__} takes {names[family]}, got {fixed}")
     family(a=2.0, **fixed)  # raises for NaN and the like
@@ -816,14 +820,14 @@ def _power_minus_one(c, exponent):
 
 def _numbers(name, values, *dims):
     """Return an array of floats, or of Fractions if `values` holds one."""
-    try:
-        array = np.array(values, dtype=object)
-        if any(isinstance(x, Fraction) for x in array.flat):
+    array = as_array(name, values, dtype=object)
+    if any(isinstance(x, Fraction) for x in array.flat):
+        try:
             array = np.array([Fraction(x) for x in array.flat], object).reshape(array.shape)
-        else:
-            array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: expected an array of numbers, got {values!r}") from error
+        except (OverflowError, TypeError, ValueError) as error:  # beside an inf, a NaN, a None
+            raise TypeError(f"{name}: expected finite numbers, got {shown(values)}") from error
+    else:
+        array = as_array(name, array, dtype=np.float64)
     if array.ndim not in dims or len(array.T) < 2:
         shapes = " or ".join({1: "(k,)", 2: "(k, k)"}[d] for d in dims)
         raise ValueError(f"{name}: expected shape {shapes} with k >= 2, got {array.shape}")

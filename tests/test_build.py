@@ -1,15 +1,21 @@
 """The tools behind `make`: executing, caching, staging, and the repository's address."""
 
+import asyncio
 import base64
 import io
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import nbformat
 import numpy as np
+import psutil
 import pytest
 from conftest import ROOT
+from jupyter_client.manager import AsyncKernelManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image
 
@@ -130,16 +136,111 @@ def test_an_unknown_notebook_is_an_error(project, capsys):
     assert "no notebook in notebooks/ has 'nothing' in its name" in capsys.readouterr().err
 
 
-def test_a_warning_fails_the_site_and_is_found_again_next_time(project):
-    shutil.copytree(ROOT / "book", project / "book")
-    config = (ROOT / "_config.yml").read_text()
-    (project / "_config.yml").write_text(config)
+def one_page(project, text):
+    shutil.copytree(ROOT / "book", project / "book", dirs_exist_ok=True)
+    shutil.copyfile(ROOT / "_config.yml", project / "_config.yml")
     (project / "_toc.yml").write_text("format: jb-book\nroot: book/page\n")
-    page = project / "book" / "page.md"
-    page.write_text("# A page\n\nA reference to {ref}`nowhere`.\n")
+    (project / "book" / "page.md").write_text(text)
+
+
+def test_a_killed_build_does_not_make_the_next_one_lenient(project):
+    """Killed when Sphinx has read the page and stored that, but has not failed yet."""
+    one_page(project, "# A page\n\nA reference to {ref}`nowhere`.\n")
+    run = subprocess.run
+
+    def killed(command, **_):
+        run([word for word in command if word != "-W"])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        build.subprocess.run = killed
+        build.build_site(project / "notebooks")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert (build.BUILD / ".doctrees" / "environment.pickle").exists()
+    assert build.build_site(project / "notebooks") != 0
+    assert not [*build.BUILD.glob("building-*")]
+
+
+def test_a_build_that_goes_on_is_left_alone(project, monkeypatch):
+    monkeypatch.setattr(build.subprocess, "run", lambda *_: subprocess.CompletedProcess([], 0))
+    monkeypatch.setattr(build, "write_ledger", lambda path: None)
+    (page := build.BUILD / "html" / "page.html").parent.mkdir(parents=True)
+    page.touch()
+    (project / "_config.yml").touch(), (project / "_toc.yml").touch()
+    other = subprocess.Popen(["sleep", "60"])
+    mark = build.BUILD / f"building-site.{other.pid}"
+    mark.touch()
+    assert build.build_site(project / "notebooks") == 0
+    assert page.exists() and mark.exists()
+    other.kill()
+    other.wait()
+    assert build.build_site(project / "notebooks") == 0
+    assert not page.exists() and not mark.exists()
+
+
+def test_ctrl_c_in_a_notebook_takes_one_line(project):
+    """And leaves no kernel behind."""
+    slow = "import os, time\nopen('started', 'w').write(str(os.getpid()))\ntime.sleep(60)"
+    notebook = write(project, "00-first", "profile = 'quick'", slow)
+    before = notebook.read_bytes()
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import build; "
+        "build.ROOT = Path(sys.argv[2]); build.BUILD = build.ROOT / '_build'; "
+        "sys.exit(build.main(['execute', '--nb', '00']))"
+    )
+    command = [sys.executable, "-c", code, str(ROOT / "tools"), str(project)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = project / "notebooks" / "started"
+    while not (started.exists() and started.read_text()):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.strip() == "interrupted: the next build goes on from here"
+    assert not psutil.pid_exists(int(started.read_text()))
+    assert notebook.read_bytes() == before
+
+
+BUSY = """
+import time
+handlers = get_ipython().kernel.shell_handlers
+async def slow(*message):
+    time.sleep(1)
+handlers["kernel_info_request"] = slow
+"""
+
+
+@pytest.mark.parametrize(
+    ("manager", "quiet"), [(AsyncKernelManager, False), (build.QuietKernelManager, True)]
+)
+def test_a_kernel_that_is_at_work_ends_without_a_word(tmp_path, manager, quiet):
+    async def run(log):
+        kernel = manager(kernel_name="python3")
+        await kernel.start_kernel(stderr=log)
+        client = kernel.client()
+        client.start_channels()
+        await client.wait_for_ready(timeout=60)
+        client.execute(BUSY)
+        await client.get_shell_msg(timeout=60)
+        client.kernel_info()
+        await asyncio.sleep(0.3)
+        await kernel.shutdown_kernel()
+        client.stop_channels()
+        return await kernel.is_alive()
+
+    with open(tmp_path / "log", "w") as log:
+        assert asyncio.run(run(log)) is False
+    said = (tmp_path / "log").read_text()
+    assert ("KeyboardInterrupt caught in kernel" not in said) is quiet, said
+
+
+def test_a_warning_fails_the_site_and_is_found_again_next_time(project):
+    one_page(project, "# A page\n\nA reference to {ref}`nowhere`.\n")
     for _ in range(2):
         assert build.build_site(project / "notebooks") != 0
-    page.write_text("# A page\n\nWithout it.\n")
+    one_page(project, "# A page\n\nWithout it.\n")
     assert build.build_site(project / "notebooks") == 0
     assert (project / "_build" / "html" / "book" / "page.html").exists()
 
@@ -160,6 +261,22 @@ def test_links_to_the_repository_come_with_its_address(project):
     assert page.count(f'href="{link}"') == 2, "the rocket, and the first line"
     assert 'href="https://github.com/someone/alf-book"' in page
     assert 'content="https://someone.github.io/alf-book/_static/preview.png"' in page
+
+
+def test_an_environment_that_is_none_is_named(tmp_path):
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    (tmp_path / ".venv" / ".ready").touch()
+    for content in (None, f'#!/bin/sh\nexec {sys.executable} -S "$@"\n'):  # none; no packages
+        if content:
+            python.write_text(content)
+            python.chmod(0o755)
+        made = subprocess.run(["make", "site"], cwd=tmp_path, capture_output=True, text=True)
+        assert made.returncode == 2
+        assert ".venv lacks Python or packages. Delete it" in made.stderr
+        assert "rm -rf .venv" in made.stderr and "Traceback" not in made.stderr
 
 
 # --- the repository's address -----------------------------------------------------------------

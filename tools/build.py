@@ -24,6 +24,7 @@ import zipfile
 from pathlib import Path
 
 import nbformat
+from jupyter_client.manager import AsyncKernelManager
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -45,13 +46,17 @@ def main(argv: list[str] | None = None) -> int:
     notebooks = [nb for nb in all_notebooks() if options.nb in name_of(nb)]
     if not notebooks:
         parser.error(f"no notebook in notebooks/ has {options.nb!r} in its name")
-    if options.command == "book":
-        return execute_changed(notebooks) or build_site(EXECUTED)
-    if options.command == "execute":
-        return execute_all(notebooks, options.profile)
-    if options.command == "offline":
-        return pack()
-    return build_site(ROOT / "notebooks")
+    try:
+        if options.command == "book":
+            return execute_changed(notebooks) or build_site(EXECUTED)
+        if options.command == "execute":
+            return execute_all(notebooks, options.profile)
+        if options.command == "offline":
+            return pack()
+        return build_site(ROOT / "notebooks")
+    except KeyboardInterrupt:
+        print("\ninterrupted: the next build goes on from here", file=sys.stderr)
+        return 130
 
 
 def all_notebooks() -> list[Path]:
@@ -143,9 +148,22 @@ def execute(source: Path, output: Path, parameters: dict | None = None) -> None:
             kernel_name="python3",
             cwd=source.parent,
             progress_bar=False,
+            kernel_manager_class=QuietKernelManager,
         )
     strip_metadata(temporary)
     shutil.move(temporary, output)
+
+
+class QuietKernelManager(AsyncKernelManager):
+    """Ends a kernel by asking it to.
+
+    jupyter_client sends it SIGINT first. A kernel that is still at work on its last message then
+    prints "KeyboardInterrupt caught in kernel", although nobody pressed Ctrl-C.
+    """
+
+    async def _async_interrupt_kernel(self):
+        if not self.shutting_down:
+            await super()._async_interrupt_kernel()
 
 
 def strip_metadata(path: Path) -> None:
@@ -208,6 +226,13 @@ def notebook_key(path: Path, shared: str) -> str:
 
 def build_site(notebooks: Path) -> int:
     """Build the site strictly (every warning is an error) from the given executed notebooks."""
+    for left in BUILD.glob("building-site.*"):
+        if not is_alive(int(left.suffix[1:])):  # killed, perhaps between a warning and its failure
+            forget_site()
+            left.unlink(missing_ok=True)
+    building = BUILD / f"building-site.{os.getpid()}"
+    BUILD.mkdir(parents=True, exist_ok=True)
+    building.touch()
     stage(notebooks)
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     flags = ["-W", "-n", "--keep-going", "-q", "--path-output", str(ROOT)]
@@ -215,14 +240,27 @@ def build_site(notebooks: Path) -> int:
     status = subprocess.run([jupyter_book, "build", str(STAGE), *flags]).returncode
     if status:
         forget_site()  # Sphinx warns about a page only when it reads it: the next build must, too
+        building.unlink(missing_ok=True)
         print(f"the site was not built cleanly (status {status}): see above", file=sys.stderr)
         return status
+    building.unlink(missing_ok=True)
     write_front_door(BUILD / "html" / "index.html")
     write_ledger(BUILD / "html" / "ledger.csv")
     write_records(BUILD / "html" / "records.zip")
     print(f"site built in {time.perf_counter() - start:.1f} s")
     print(BUILD / "html" / "index.html")
     return 0
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this number runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 def write_ledger(path: Path) -> None:

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 
 from alfs_utils._arguments import integer, option
-from alfs_utils.losses.base import COMPATS, REDUCTIONS, Loss, LossOptions, Prediction, apply
+from alfs_utils.losses.base import (
+    COMPATS,
+    REDUCTIONS,
+    Loss,
+    LossOptions,
+    Prediction,
+    apply,
+    class_index,
+    class_weights,
+)
 
 
 def _negative(prediction, compat):
@@ -59,8 +68,8 @@ def negative_learning(
         lambda prediction: _negative(prediction, compat),
         input,
         complementary,
-        weight,
-        ignore_index,
+        class_weights(weight),
+        class_index("ignore_index", ignore_index),
         reduction,
     )
 
@@ -93,7 +102,7 @@ class NLNLLoss(Loss):
         self, seed: int = 0, *, compat: str = "formula", **options: Unpack[LossOptions]
     ) -> None:
         super().__init__(**options)
-        self.seed = integer("seed", seed, 0)
+        self.seed = integer("seed", seed, 0, 2**64 - 1)
         self.compat = option("compat", compat, COMPATS)
         self.generator = torch.Generator().manual_seed(self.seed)
 
@@ -131,6 +140,8 @@ class NLNLLoss(Loss):
     def _per_example(self, prediction):
         if prediction.target is not None and prediction.log_probs.shape[1] > 1:
             drawn = self.draw(prediction.target, prediction.log_probs.shape[1])
+            # Not its own ignore_index, which may be a class that was drawn.
+            drawn = drawn.masked_fill(prediction.target == prediction.ignore_index, -100)
             prediction = Prediction(prediction.log_probs, drawn)
         return _negative(prediction, self.compat)
 

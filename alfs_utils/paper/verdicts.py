@@ -1,6 +1,6 @@
 """The verdict on every statement of the paper, and where the paper and the public code differ.
 
-The last table of each of chapters 1 to 9b and the page of all verdicts are made from `VERDICTS`.
+The last tables of chapters 1 to 9b and 12b, and the page of all verdicts, are made from `VERDICTS`.
 """
 
 from dataclasses import dataclass
@@ -314,9 +314,9 @@ VERDICTS = (
         "Theorem 2, three classes or more",
         "the same bound",
         "vacuous",
-        r"no $\ell(u_i)$ is strictly asymmetric; “a property for binary classification”, says "
-        r"the paper; without the word false, already for MAE; for concave losses $1/\kappa_k$,"
-        r" at most $k/(\ell(0) - \ell(1))$, is the best constant",
+        r"no $\ell(u_i)$ is strictly asymmetric; without the word false, already for MAE; for "
+        r"concave losses $1/\kappa_k$, at most $k/(\ell(0) - \ell(1))$, is the best constant; the "
+        "paper announces Theorem 1 as “a beautiful property for binary classification”",
         "04-excess-risk",
         "excess_risk.excess_risk_multiclass",
     ),
@@ -660,7 +660,7 @@ VERDICTS = (
         "Conclusion",
         "noise-tolerant as long as clean labels dominate",
         "true with a hidden assumption",
-        r"Assumption 2, and a loss with $c r^\circ \ge 1$ (completely asymmetric: always)",
+        "Assumption 2, and a loss that is asymmetric on the noise (completely asymmetric: always)",
         "06-noise-tolerance",
         "tolerance.assumption_2_cannot_be_dropped",
     ),
@@ -741,6 +741,25 @@ VERDICTS = (
         "two predictions compete; a search over one number finds it",
         "09b-what-a-certificate-cannot-promise",
         "limits.convex_calibration",
+    ),
+    Verdict(
+        "Ours, the way back",
+        r"from $u = \varepsilon$ a sample comes back in a time of order $1/\varepsilon$ at least, "
+        "under every certified convex or concave loss",
+        "proved here",
+        r"$1/(2G\varepsilon)$ with $G = w_y g(0) - w_n g(1) > 0$; cross entropy needs "
+        r"$\ln(1/\varepsilon)/(2 w_y)$",
+        "12b-lost-classes",
+        "lost_classes.way_back",
+    ),
+    Verdict(
+        "Ours, the first move",
+        "what all samples share moves a flipped class the wrong way first, whatever the loss",
+        "proved here",
+        r"iff $\pi_n > (1 + s^2)(1 - 2\eta)\, \pi_y$; labels that weigh one over their count "
+        "prevent it",
+        "12b-lost-classes",
+        "lost_classes.shared_logit",
     ),
 )
 
