@@ -250,6 +250,8 @@ def test_links_to_the_repository_come_with_its_address(project):
     config = (ROOT / "_config.yml").read_text().replace("/OWNER/", "/someone/")
     (project / "_config.yml").write_text(config)
     (project / "_toc.yml").write_text("format: jb-book\nroot: notebooks/00-first\n")
+    shutil.rmtree(project / "alfs_utils")
+    (project / "alfs_utils").symlink_to(ROOT / "alfs_utils")  # pages link to its verdicts
     notebook = nbformat.read(project / "notebooks" / "00-first.ipynb", as_version=4)
     link = f"{repository.COLAB}someone/alf-book/blob/main/notebooks/00-first.ipynb"
     notebook.cells[0].source += f"\n\n[Open this notebook in Colab]({link})\n"

@@ -160,6 +160,68 @@ def test_figures_are_counted_by_chapter():
     }
 
 
+# --- statement, verdict, check ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("notebook", sorted({v.notebook for v in VERDICTS}))
+def test_a_chapter_and_the_page_of_verdicts_lead_to_each_other(site, notebook):
+    chapter = (site / "notebooks" / f"{notebook}.html").read_text()
+    verdicts = (site / "notebooks" / "17-verdict.html").read_text()
+    beside = "".join(re.findall(r'<p class="alf-claim">.*?</p>', chapter))
+    for number, verdict in enumerate(VERDICTS, start=1):
+        if verdict.notebook == notebook:
+            place = f"claim-{verdict.check.replace('.', '-')}"
+            assert f'id="{place}"' in chapter and f'"{notebook}.html#{place}"' in verdicts
+            assert f'id="verdict-{number}"' in verdicts
+            assert f'"17-verdict.html#verdict-{number}"' in beside
+            assert f'#alfs_utils.paper.checks.{verdict.check}"' in beside
+
+
+def test_the_reference_says_which_verdicts_rest_on_a_check(site):
+    page = (site / "book" / "api" / "checks.html").read_text()
+    entries = re.split(r'(?=<dt class="sig)', page)
+    for number, verdict in enumerate(VERDICTS, start=1):
+        (entry,) = (
+            e for e in entries if f'id="alfs_utils.paper.checks.{verdict.check}"' in e[:300]
+        )
+        assert f'href="../../notebooks/17-verdict.html#verdict-{number}"' in entry
+
+
+@pytest.mark.parametrize(
+    ("check", "place"),
+    [
+        ("tolerance.theorem_4", "thm-4"),  # the statement of that name
+        ("symmetric.theorem_3", "thm-3"),  # not the repaired one, which stands below it
+        ("ratio.when_the_ratios_agree", "rem-iff"),  # the only one of its section
+        ("domination.average_rate", "what-it-does-not-imply"),  # a section without a statement
+        ("tolerance.clean_accuracy", "thm-clean-accuracy"),
+    ],
+)
+def test_a_verdict_stands_beside_its_statement(site, check, place):
+    (verdict,) = {v.notebook for v in VERDICTS if v.check == check}
+    page = (site / "notebooks" / f"{verdict}.html").read_text()
+    anchor = page.index(f'id="claim-{check.replace(".", "-")}"')
+    assert abs(page.index(f'id="{place}"') - anchor) < 400
+
+
+def test_verdicts_can_be_chosen_and_the_choice_is_in_the_address(site, browser):
+    page = browser.new_page()
+    page.goto(f"{(site / 'notebooks' / '17-verdict.html').as_uri()}#verdict=repaired&chapter=7")
+
+    def shown():
+        return page.locator("tr[data-verdict]:visible").count()
+
+    chosen = [v for v in VERDICTS if v.verdict == "repaired" and v.chapter == "7"]
+    assert shown() == len(chosen) > 0
+    page.select_option(".alf-filter select >> nth=1", "")
+    assert shown() == sum(v.verdict == "repaired" for v in VERDICTS)
+    assert page.url.endswith("#verdict=repaired")
+    page.evaluate("location.hash = 'verdict-1'")  # a row's own address shows all rows
+    page.wait_for_function("document.querySelectorAll('tr[data-verdict][hidden]').length === 0")
+    assert shown() == len(VERDICTS)
+    page.close()
+
+
 def test_captions_say_table_above_tables_and_figure_below_figures(site):
     page = (site / "notebooks" / "11-mnist.html").read_text()
     table = r'<figure class="captioned-table[^>]* id="tab-mnist-symmetric">\s*<figcaption'
@@ -373,6 +435,37 @@ def test_the_index_names_pages_that_exist(site):
 
 # --- in the browser ---------------------------------------------------------------------------
 
+# Text against what is behind it, by the formula of WCAG 2; large text needs less.
+CONTRAST = """() => {
+  const numbers = (colour) => (colour.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
+  const over = (top, below) => {
+    const a = top[3] ?? 1;
+    return [0, 1, 2].map((i) => a * top[i] + (1 - a) * below[i]);
+  };
+  const behind = (e) => {
+    if (!e) return [255, 255, 255];
+    const own = numbers(getComputedStyle(e).backgroundColor);
+    return (own[3] ?? 1) === 1 ? own : over(own, behind(e.parentElement));
+  };
+  const light = (colour) => {
+    const [r, g, b] = colour.map((v) => v / 255).map(
+        (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const faults = [];
+  for (const e of document.querySelectorAll('article *')) {
+    const text = [...e.childNodes].filter((n) => n.nodeType == 3).map((n) => n.data).join('');
+    if (!/[\\p{L}\\p{N}]/u.test(text) || e.closest('svg, mjx-container, script, style')) continue;
+    if (!e.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true })) continue;
+    const style = getComputedStyle(e), below = behind(e), size = parseFloat(style.fontSize);
+    const [a, b] = [light(over(numbers(style.color), below)), light(below)].sort((x, y) => y - x);
+    const needed = size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5;
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < needed - 0.005)
+      faults.push(`contrast ${ratio.toFixed(2)}: ${text.trim().slice(0, 60)}`);
+  }
+  return [...new Set(faults)];
+}"""
 FAULTS = """() => {
   const faults = [];
   const say = (name, nodes) => nodes.forEach(
@@ -434,7 +527,7 @@ def faults_of(browser, address, scheme="light", width=1280):
     page.goto(address, wait_until="load")
     page.wait_for_function("!window.MathJax || (MathJax.startup && MathJax.startup.document)")
     page.evaluate("window.MathJax ? MathJax.startup.promise.then(() => true) : true")
-    faults += page.evaluate(FAULTS)
+    faults += page.evaluate(FAULTS) + page.evaluate(CONTRAST)
     context.close()
     return faults
 
@@ -452,6 +545,7 @@ def test_the_page_check_sees_faults(site, browser, serve, tmp_path):
         r'<p>literal :::{note}</p><div class="math">\(\nosuchmacro\)</div><img src="gone.png">'
         '<script src="https://example.org/x.js"></script><script>console.error("oh")</script>'
         '<script>nothing.here</script><div style="width:3000px">wide</div>'
+        '<p style="color:#777;background:#eee">pale</p>'
     )
     shutil.copytree(site / "_static", tmp_path / "_static")
     (tmp_path / "book").mkdir()
@@ -465,6 +559,7 @@ def test_the_page_check_sees_faults(site, browser, serve, tmp_path):
         "image not loaded",
         "image without alt",
         "request",
+        "contrast 3.85: pale",
     ]:
         assert kind in found
     assert "console: oh" in found and "error: nothing is not defined" in found and "wider" in found

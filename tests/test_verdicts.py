@@ -96,7 +96,7 @@ def test_the_last_table_of_a_chapter_is_its_entries(notebook):
     assert cells[place].source == f'pages.verdict_table("{notebook}")'
     shown = cells[place].outputs[0]["data"]["text/html"]
     assert shown == pages.verdict_table(notebook).data
-    assert shown.count("<tr>") == 1 + sum(v.notebook == notebook for v in VERDICTS)
+    assert shown.count("<tr") == 1 + sum(v.notebook == notebook for v in VERDICTS)
     assert cells[place - 1].source.endswith("## Verdict")
     assert not any(re.search(r"(?m)^\|.*\bverdict\b.*\|$", c.source) for c in cells[place - 1 :])
 
@@ -106,7 +106,32 @@ def test_chapters_1_to_9b_have_such_a_table_and_the_page_of_all_verdicts_has_all
     assert chapters == sorted({verdict.notebook for verdict in VERDICTS})
     everything = pages.verdict_table().data
     assert all(f'"{v.notebook}.html">{v.chapter}<' in everything for v in VERDICTS)
-    assert everything.count("<tr>") == 1 + len(VERDICTS)
+    assert everything.count("<tr") == 1 + len(VERDICTS)
+
+
+def test_the_page_of_all_verdicts_shows_what_the_library_says():
+    cells = nbformat.read(ROOT / "notebooks" / "17-verdict.ipynb", as_version=4).cells
+    for name in ("verdict_map", "verdict_table", "coverage_table", "kinds_table"):
+        (cell,) = (cell for cell in cells if cell.source == f"pages.{name}()")
+        assert cell.outputs[0]["data"]["text/html"] == getattr(pages, name)().data
+
+
+def test_the_picture_has_a_square_for_every_verdict():
+    squares = re.findall(r'href="#verdict-(\d+)"', pages.verdict_map().data)
+    assert sorted(map(int, squares)) == list(range(1, len(VERDICTS) + 1))
+    assert set(pages.VERDICT_COLOURS) == set(KINDS)
+
+
+def test_formulas_are_marked_and_nothing_else_is():
+    texts = [text for v in VERDICTS for text in (v.claim, v.finding)]
+    texts += [statement.says for statement in STATEMENTS]
+    for text in texts:
+        parts = text.split("$")
+        assert len(parts) % 2 == 1, text
+        assert not re.search(r"[ηδρκψθτℓΣ≤≥≠→∈½²^_\\]", "".join(parts[::2])), text
+    assert pages.typeset("a $x < 1$ & b") == (
+        r'a <span class="math notranslate nohighlight">\(x &lt; 1\)</span> &amp; b'
+    )
 
 
 def test_disagreements_and_cells():

@@ -18,6 +18,7 @@ from alfs_utils.paper.verdicts import KINDS, VERDICTS
 
 __all__ = [
     "OUTCOME_COLOURS",
+    "VERDICT_COLOURS",
     "answers_table",
     "certificate_table",
     "claims_table",
@@ -33,7 +34,10 @@ __all__ = [
     "settings_table",
     "table",
     "two_settings_table",
+    "typeset",
+    "verdict_map",
     "verdict_table",
+    "verdict_word",
 ]
 
 # The states of a cell, see `comparison.outcome`, and the sign that goes with each colour.
@@ -43,6 +47,15 @@ OUTCOME_COLOURS = {
     "not reproduced": "#D55E00",
     "preliminary": "#56B4E9",
     "not yet run": "#BBBBBB",
+}
+VERDICT_COLOURS = {
+    "true": "#009E73",
+    "true with a hidden assumption": "#56B4E9",
+    "repaired": "#E69F00",
+    "false": "#D55E00",
+    "vacuous": "#999999",
+    "proved here": "#0072B2",
+    "refuted here": "#CC79A7",
 }
 OUTCOME_SIGNS = dict(zip(OUTCOME_COLOURS, "✓≈✗~·", strict=True))
 CERTIFICATE_MARKS = {
@@ -134,25 +147,78 @@ def certificate_table(*losses: Loss) -> HTML:
 
 
 def verdict_table(notebook: str | None = None) -> HTML:
-    """The verdicts of one chapter's notebook, or all of them with links to their chapters."""
-    rows = [
-        {
-            "chapter": f'<a href="{entry.notebook}.html">{entry.chapter}</a>',
-            "statement": entry.statement,
-            "claim": entry.claim,
-            "verdict": f"<b>{entry.verdict}</b>",
-            "what we found": entry.finding,
-        }
-        for entry in VERDICTS
+    """The verdicts of one chapter's notebook, or all of them with their chapters and checks.
+
+    On the site each row is an anchor, `#verdict-1` and so on in the order of `VERDICTS`, and leads
+    to its statement: `#claim-MODULE-FUNCTION`, after the name of the check.
+    """
+    chosen = [
+        (number, entry)
+        for number, entry in enumerate(VERDICTS, start=1)
         if notebook in (None, entry.notebook)
     ]
-    frame = pd.DataFrame(rows)
-    return table(frame.drop(columns="chapter") if notebook else frame, index=False)
+    rows = "".join(
+        _verdict_row(number, entry, everything=notebook is None) for number, entry in chosen
+    )
+    columns = [*["chapter"] * (notebook is None), "statement", "claim", "verdict", "what we found"]
+    head = "".join(f"<th>{name}</th>" for name in columns)
+    return HTML(
+        f'<table class="alf-verdicts"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _verdict_row(number, entry, everything):
+    place = f"#claim-{entry.check.replace('.', '-')}"
+    word = verdict_word(entry.verdict)
+    cells = {
+        "statement": f'<a href="{place}">{escape(entry.statement)}</a>',
+        "claim": typeset(entry.claim),
+        "verdict": f'<a href="17-verdict.html#verdict-{number}">{word}</a>',
+        "what we found": typeset(entry.finding),
+    }
+    if everything:
+        chapter = f"{entry.notebook}.html"
+        source = f"../book/api/checks.html#alfs_utils.paper.checks.{entry.check}"
+        cells["statement"] = f'<a href="{chapter}{place}">{escape(entry.statement)}</a>'
+        cells["verdict"] = f'{word}<br><a href="{source}">its check</a>'
+        cells = {"chapter": f'<a href="{chapter}">{entry.chapter}</a>', **cells}
+    row = f' id="verdict-{number}" data-verdict="{entry.verdict}" data-chapter="{entry.chapter}"'
+    body = "".join(f'<td data-label="{name}">{text}</td>' for name, text in cells.items())
+    return f"<tr{row if everything else ''}>{body}</tr>"
+
+
+def verdict_word(verdict: str) -> str:
+    """A verdict in bold behind a square of its colour."""
+    return f'<span style="color:{VERDICT_COLOURS[verdict]}">■</span>&nbsp;<b>{verdict}</b>'
+
+
+def verdict_map() -> HTML:
+    """All verdicts as a picture: per word a row of squares, one for each statement."""
+    rows = []
+    for verdict, colour in VERDICT_COLOURS.items():
+        tiles = [
+            f'<a href="#verdict-{number}" title="{escape(entry.statement)}" '
+            f'aria-label="{escape(entry.statement)}: {verdict}" style="background:{colour}">'
+            "&nbsp;</a> "
+            for number, entry in enumerate(VERDICTS, start=1)
+            if entry.verdict == verdict
+        ]
+        rows.append(f"<tr><th>{verdict}</th><td>{len(tiles)}</td><td>{''.join(tiles)}</td></tr>")
+    return HTML(f'<table class="alf-verdict-map">{"".join(rows)}</table>')
+
+
+def typeset(text: str) -> str:
+    """HTML of a text with formulas between dollar signs, which MathJax draws."""
+    parts = escape(text, quote=False).split("$")
+    parts[1::2] = [
+        rf'<span class="math notranslate nohighlight">\({f}\)</span>' for f in parts[1::2]
+    ]
+    return "".join(parts)
 
 
 def kinds_table() -> HTML:
     """The words of the verdicts and what each means."""
-    rows = [{"verdict": f"<b>{word}</b>", "meaning": text} for word, text in KINDS.items()]
+    rows = [{"verdict": verdict_word(word), "meaning": text} for word, text in KINDS.items()]
     return table(pd.DataFrame(rows), index=False)
 
 
@@ -161,17 +227,16 @@ def coverage_table() -> HTML:
     chapters = {verdict.check: verdict.notebook for verdict in VERDICTS}
     rows = []
     for statement in STATEMENTS:
-        notebooks = [chapters[check] for check in statement.checks] or [statement.notebook]
+        places = [(chapters[c], f"#claim-{c.replace('.', '-')}") for c in statement.checks]
         links = (
-            f'<a href="{name}.html">{name.split("-")[0].lstrip("0")}</a>'
-            for name in dict.fromkeys(notebooks)
+            f'<a href="{name}.html{place}">{name.split("-")[0].lstrip("0")}</a>'
+            for name, place in dict(places or [(statement.notebook, "")]).items()
         )
         rows.append(
             {
                 "place": statement.place,
-                "the paper says": statement.says,
-                "answer": f"<b>{'; '.join(statement.words)}</b>" * bool(statement.checks)
-                or statement.note,
+                "the paper says": typeset(statement.says),
+                "answer": "; ".join(map(verdict_word, statement.words)) or statement.note,
                 "chapter": ", ".join(links),
             }
         )

@@ -21,7 +21,7 @@ class Statement:
     place : str
         Where it stands, such as "Theorem 4" or "Section 2.3".
     says : str
-        What it says, in a line.
+        What it says, in a line; formulas stand between dollar signs, in TeX.
     checks : tuple of str
         The checks that answer it, "module.function".
     note : str
@@ -90,13 +90,13 @@ STATEMENTS = (
     ),
     Statement(
         "Equation (1)",
-        "the L-risk; h = arg max f, predictions in the simplex",
+        r"the L-risk; $h = \arg\max f$, predictions in the simplex",
         note="definition: used from chapter 2 on",
         notebook="06-noise-tolerance",
     ),
     Statement(
         "Section 2.1",
-        "arg min L(u, y) = e_y, L decreases in u_y",
+        r"$\arg\min L(\mathbf{u}, y) = \mathbf{e}_y$, $L$ decreases in $u_y$",
         ("symmetric.nce_infimum", "symmetric.theorem_3", "tolerance.assumption_2"),
     ),
     Statement(
@@ -119,7 +119,9 @@ STATEMENTS = (
         "Section 2.2", "noisy labels degrade generalisation", ("earlier.noisy_labels_degrade",)
     ),
     Statement(
-        "Equation (3)", "symmetric losses; MAE sums to 2k − 2", ("symmetric.ghosh_symmetric_noise",)
+        "Equation (3)",
+        "symmetric losses; MAE sums to $2k - 2$",
+        ("symmetric.ghosh_symmetric_noise",),
     ),
     Statement(
         "Section 2.3",
@@ -128,7 +130,7 @@ STATEMENTS = (
     ),
     Statement(
         "Section 2.3",
-        "and asymmetric noise, if R(f*) = 0 (Ghosh et al.)",
+        "and asymmetric noise, if $R(f^*) = 0$ (Ghosh et al.)",
         ("symmetric.ghosh_quotation",),
     ),
     Statement("Section 2.3", "RCE is symmetric, a variant of MAE", ("earlier.sce_and_rce",)),
@@ -144,7 +146,7 @@ STATEMENTS = (
     Statement("Section 3.1", "8.0 to 38.5 % of noise corroborate it", ("domination.average_rate",)),
     Statement(
         "Assumption 1",
-        "clean labels dominate; more restrictive than 1 − η > 1/k",
+        r"clean labels dominate; more restrictive than $1 - \eta > 1/k$",
         ("domination.assumption_1",),
     ),
     Statement(
@@ -170,7 +172,11 @@ STATEMENTS = (
         "the Bayes-optimal prediction is that of the 0-1 loss",
         ("excess_risk.minimal_risk_minimal_error",),
     ),
-    Statement("Section 3.3", "the noisy risk is smallest at e_y only", ("tolerance.theorem_4",)),
+    Statement(
+        "Section 3.3",
+        r"the noisy risk is smallest at $\mathbf{e}_y$ only",
+        ("tolerance.theorem_4",),
+    ),
     Statement(
         "Theorem 1",
         "completely asymmetric losses are classification-calibrated",
@@ -181,7 +187,7 @@ STATEMENTS = (
         "the minimiser is that of Bayes",
         ("excess_risk.minimal_risk_minimal_error",),
     ),
-    Statement("Figure 1", "H⁻ lies above H", ("calibration.calibration_functions",)),
+    Statement("Figure 1", "$H^-$ lies above $H$", ("calibration.calibration_functions",)),
     Statement(
         "Theorem 2",
         "the excess risk bound",
@@ -190,7 +196,9 @@ STATEMENTS = (
     Statement(
         "Equation (6)", "the same", ("excess_risk.theorem_2", "excess_risk.excess_risk_multiclass")
     ),
-    Statement("After Theorem 2", "controlled only by ℓ(0) − ℓ(1)", ("excess_risk.theorem_2",)),
+    Statement(
+        "After Theorem 2", r"controlled only by $\ell(0) - \ell(1)$", ("excess_risk.theorem_2",)
+    ),
     Statement(
         "After Theorem 2",
         "minimal surrogate risk, minimal error",
@@ -199,7 +207,7 @@ STATEMENTS = (
     Statement("Theorem 3", "symmetric losses are completely asymmetric", ("symmetric.theorem_3",)),
     Statement(
         "After Theorem 3",
-        "R(f*) = 0 is an important condition; deep networks have the fitting ability",
+        "$R(f^*) = 0$ is an important condition; deep networks have the fitting ability",
         ("symmetric.ghosh_quotation", "tolerance.assumption_2"),
     ),
     Statement(
@@ -237,10 +245,12 @@ STATEMENTS = (
     ),
     Statement("Definition 3", "the asymmetry ratio; its values", ("ratio.definition_3_values",)),
     Statement("Equation (7)", "the same", ("ratio.definition_3_values",)),
-    Statement("Theorem 6", "ρ r ≥ 1 is sufficient", ("ratio.theorem_6",)),
-    Statement("After Theorem 6", "completely asymmetric if r ≥ 1", ("ratio.remark_complete",)),
+    Statement("Theorem 6", r"$\rho r \ge 1$ is sufficient", ("ratio.theorem_6",)),
+    Statement("After Theorem 6", r"completely asymmetric if $r \ge 1$", ("ratio.remark_complete",)),
     Statement(
-        "After Theorem 6", "r ≥ 1/1.5 handles all synthetic noises", ("ratio.remark_clean_level",)
+        "After Theorem 6",
+        r"$r \ge 1/1.5$ handles all synthetic noises",
+        ("ratio.remark_clean_level",),
     ),
     Statement(
         "After Theorem 6",
@@ -250,7 +260,7 @@ STATEMENTS = (
     ),
     Statement(
         "After Theorem 6",
-        "larger c · r gives more noise tolerance",
+        r"larger $c \cdot r$ gives more noise tolerance",
         note="open: runs of Figure 3 are missing",
         notebook="10-robustness",
     ),
@@ -261,40 +271,42 @@ STATEMENTS = (
     ),
     Statement(
         "Theorem 7",
-        "f* minimises a positively weighted clean risk",
+        "$f^*$ minimises a positively weighted clean risk",
         ("weighting.theorem_7", "weighting.theorem_7_readings", "weighting.pareto"),
     ),
-    Statement("Equation (8)", "r ≤ r_u", ("ratio.equation_8",)),
+    Statement("Equation (8)", r"$r \le r_u$", ("ratio.equation_8",)),
     Statement(
         "After equation (8)",
-        "completely asymmetric losses have r_u ≥ 1",
+        r"completely asymmetric losses have $r_u \ge 1$",
         ("ratio.remark_complete",),
     ),
-    Statement("Theorem 8", "ρ r_u ≥ 1 is necessary", ("ratio.theorem_8",)),
+    Statement("Theorem 8", r"$\rho r_u \ge 1$ is necessary", ("ratio.theorem_8",)),
     Statement(
-        "After Theorem 8", "if r = r_u, necessary and sufficient", ("ratio.when_the_ratios_agree",)
+        "After Theorem 8",
+        "if $r = r_u$, necessary and sufficient",
+        ("ratio.when_the_ratios_agree",),
     ),
     Statement("Corollary 1", "AGCE", ("corollaries.corollary_1",)),
     Statement(
         "After Corollary 1",
-        "a negative shifted Box–Cox transformation; GCE at a = 0; CE and MAE as limits",
+        "a negative shifted Box–Cox transformation; GCE at $a = 0$; CE and MAE as limits",
         ("earlier.gce_and_agce",),
     ),
-    Statement("After Corollary 1", "r and r_u of AGCE are equal", ("ratio.equal_ratios",)),
+    Statement("After Corollary 1", "$r$ and $r_u$ of AGCE are equal", ("ratio.equal_ratios",)),
     Statement(
         "After Corollary 1",
-        "complete for q ≥ 1; GCE is not asymmetric",
+        r"complete for $q \ge 1$; GCE is not asymmetric",
         ("corollaries.remarks_on_completeness",),
     ),
     Statement("Corollary 2", "AUL", ("corollaries.corollary_2",)),
     Statement(
         "After Corollary 2",
-        "derived from unhinged, a = 1 and p = 1",
+        "derived from unhinged, $a = 1$ and $p = 1$",
         ("earlier.only_convex", "corollaries.corollary_2"),
     ),
     Statement(
         "After Corollary 2",
-        "r and r_u of AUL are equal; complete for p ≤ 1",
+        r"$r$ and $r_u$ of AUL are equal; complete for $p \le 1$",
         ("ratio.equal_ratios", "corollaries.remarks_on_completeness"),
     ),
     Statement(
@@ -313,19 +325,23 @@ STATEMENTS = (
     ),
     Statement(
         "Figure 2",
-        "p_m is 1 above the threshold, an obvious gap below",
+        "$p_m$ is 1 above the threshold, an obvious gap below",
         ("corollaries.figure_2_gap",),
     ),
     Statement(
         "Figure 2",
-        "more and more asymmetric as a or r gets bigger",
+        "more and more asymmetric as $a$ or $r$ gets bigger",
         ("corollaries.figure_2_growth",),
     ),
     Statement(
-        "Section 4.1", "c = 9/4, a ≥ 16/65, 9/5, 1/ln(9/4)", ("corollaries.numeric_remarks",)
+        "Section 4.1",
+        r"$c = 9/4$, $a \ge 16/65$, $9/5$, $1/\ln(9/4)$",
+        ("corollaries.numeric_remarks",),
     ),
     Statement("Section 4.1", "asymmetry ratio smaller than 16/65", ("corollaries.sixteen_65ths",)),
-    Statement("Section 4.1", "as a or r increases, c · r grows", ("corollaries.remark_growth",)),
+    Statement(
+        "Section 4.1", r"as $a$ or $r$ increases, $c \cdot r$ grows", ("corollaries.remark_growth",)
+    ),
     Statement(
         "Figure 3",
         "which curves remain robust, which overfit",

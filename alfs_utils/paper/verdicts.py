@@ -39,11 +39,11 @@ class Verdict:
     statement : str
         Where it stands in the paper; "Ours" for a result of this book.
     claim : str
-        What it says, in a line.
+        What it says, in a line; formulas stand between dollar signs, in TeX.
     verdict : str
         A key of `KINDS`: the word that the check's outcome decides.
     finding : str
-        What we found, in a line.
+        What we found, in a line, likewise.
     notebook : str
         The chapter's notebook, without the ending.
     check : str
@@ -91,15 +91,15 @@ VERDICTS = (
         "Introduction",
         "MAE treats every sample equally, which makes training long",
         "true with a hidden assumption",
-        "in the probability; in the logits its pull is 2u(1 − u), at the start 2(k − 1)/k²",
+        "in the probability; in the logits its pull is $2u(1 - u)$, at the start $2(k - 1)/k^2$",
         "05-symmetric-and-sums",
         "earlier.mae_weights",
     ),
     Verdict(
         "Introduction, after Corollary 1",
-        "GCE encompasses MAE and CE; AGCE is a shifted Box–Cox transformation, GCE at a = 0",
+        "GCE encompasses MAE and CE; AGCE is a shifted Box–Cox transformation, GCE at $a = 0$",
         "true",
-        "MAE at q = 1, CE in the limit q → 0",
+        r"MAE at $q = 1$, CE in the limit $q \to 0$",
         "05-symmetric-and-sums",
         "earlier.gce_and_agce",
     ),
@@ -107,7 +107,7 @@ VERDICTS = (
         "Introduction, Section 2.3",
         "RCE is a variant of MAE; SCE is CE plus RCE",
         "true",
-        "RCE = −(A/2) MAE",
+        r"$\mathrm{RCE} = -(A/2)\,\mathrm{MAE}$",
         "05-symmetric-and-sums",
         "earlier.sce_and_rce",
     ),
@@ -123,17 +123,18 @@ VERDICTS = (
         "Introduction",
         "normalised losses are prone to gradient explosion",
         "repaired",
-        "with respect to the probabilities, for k ≥ 3; in the logits NCE's derivatives are at "
-        "most 1/ln k",
+        r"with respect to the probabilities, for $k \ge 3$; in the logits NCE's derivatives "
+        r"are at most $1/\ln k$",
         "05-symmetric-and-sums",
         "earlier.nce_gradient",
     ),
     Verdict(
         "Section 2.1, as used for NCE",
-        "NCE is a loss in this sense, arg min L(u, y) = e_y (not printed: implied by its use)",
+        r"NCE is a loss in this sense, $\arg\min L(\mathbf{u}, y) = \mathbf{e}_y$ (not "
+        "printed: implied by its use)",
         "repaired",
-        "for k ≥ 3 the weighted NCE risk has the infimum min w, which predictors of 0 % accuracy "
-        "approach",
+        r"for $k \ge 3$ the weighted NCE risk has the infimum $\min w$, which predictors of 0 "
+        "% accuracy approach",
         "05-symmetric-and-sums",
         "symmetric.nce_infimum",
     ),
@@ -141,9 +142,9 @@ VERDICTS = (
         "Section 2.2",
         "the definitions of symmetric and of asymmetric noise",
         "repaired",
-        "they fit the noise of the tables if η is the total rate, of the classes that are "
-        "touched; as printed they exclude the noise of MNIST and CIFAR-10, where five classes "
-        "of ten stay clean",
+        r"they fit the noise of the tables if $\eta$ is the total rate, of the classes that "
+        "are touched; as printed they exclude the noise of MNIST and CIFAR-10, where five "
+        "classes of ten stay clean",
         "01-label-noise",
         "domination.noise_definitions",
     ),
@@ -157,7 +158,7 @@ VERDICTS = (
     ),
     Verdict(
         "Section 2.3, first sentence",
-        "symmetric losses tolerate symmetric noise with η < (k − 1)/k (Ghosh et al.)",
+        r"symmetric losses tolerate symmetric noise with $\eta < (k - 1)/k$ (Ghosh et al.)",
         "true",
         "the noisy risk is an increasing affine function of the clean one, in any hypothesis class",
         "05-symmetric-and-sums",
@@ -165,9 +166,9 @@ VERDICTS = (
     ),
     Verdict(
         "Section 2.3, second sentence",
-        "and asymmetric noise if R(f*) = 0 (Ghosh et al.)",
+        "and asymmetric noise if $R(f^*) = 0$ (Ghosh et al.)",
         "repaired",
-        "needs L ≤ C/(k − 1) and Assumption 1, as in the original theorem; both are dropped",
+        r"needs $L \le C/(k - 1)$ and Assumption 1, as in the original theorem; both are dropped",
         "05-symmetric-and-sums",
         "symmetric.ghosh_quotation",
     ),
@@ -192,7 +193,7 @@ VERDICTS = (
         "Introduction, Section 2.3",
         "the symmetric condition is too stringent to find a convex loss",
         "repaired",
-        "MAE is both, a straight line in u; it is the only one up to scale",
+        "MAE is both, a straight line in $u$; it is the only one up to scale",
         "02-asymmetric-losses",
         "asymmetric.symmetric_and_convex",
     ),
@@ -200,8 +201,8 @@ VERDICTS = (
         "Section 2.3",
         "many convex losses, which facilitate the optimisation (read: convex where one optimises)",
         "false",
-        "in the logits no ℓ(u_i) is convex that is asymmetric on weights with w_n > 0, neither MAE "
-        "nor AEL: it is bounded and not constant",
+        r"in the logits no $\ell(u_i)$ is convex that is asymmetric on weights with $w_n > 0$,"
+        " neither MAE nor AEL: it is bounded and not constant",
         "02-asymmetric-losses",
         "asymmetric.convex_in_logits",
     ),
@@ -224,7 +225,7 @@ VERDICTS = (
     ),
     Verdict(
         "Assumption 1, remark",
-        "Assumption 1 is more restrictive than 1 − η > 1/k",
+        r"Assumption 1 is more restrictive than $1 - \eta > 1/k$",
         "true",
         "it implies it; the two are equivalent for symmetric noise",
         "01-label-noise",
@@ -250,8 +251,9 @@ VERDICTS = (
         "Definition 2",
         "asymmetric and completely asymmetric losses",
         "true",
-        "sound on the closed simplex (a softmax approaches e_t and does not reach it); for ℓ(u_i), "
-        "completely asymmetric iff Σ ℓ(u_i) ≥ ℓ(1) + (k − 1) ℓ(0)",
+        r"sound on the closed simplex (a softmax approaches $\mathbf{e}_t$ and does not reach "
+        r"it); for $\ell(u_i)$, completely asymmetric iff $\sum_i \ell(u_i) \ge \ell(1) + (k -"
+        r" 1) \ell(0)$",
         "02-asymmetric-losses",
         "asymmetric.one_inequality",
     ),
@@ -259,7 +261,7 @@ VERDICTS = (
         "Definition 2",
         "strictly asymmetric losses",
         "vacuous",
-        "no loss for k ≥ 3; for k = 2 exactly the symmetric, strictly decreasing ones",
+        r"no loss for $k \ge 3$; for $k = 2$ exactly the symmetric, strictly decreasing ones",
         "02-asymmetric-losses",
         "asymmetric.strict_asymmetry",
     ),
@@ -267,8 +269,9 @@ VERDICTS = (
         "Theorem 1",
         "completely asymmetric losses are classification-calibrated",
         "true",
-        "for two classes; H⁻ − H ≥ |2η − 1| (ℓ(½) − ℓ(1)), with equality at η = 0 and 1; needs the "
-        "standing assumption that L(·, y) decreases in u_y",
+        r"for two classes; $H^- - H \ge |2\eta - 1| (\ell(\tfrac12) - \ell(1))$, with equality"
+        r" at $\eta = 0$ and 1; needs the standing assumption that $L(\cdot, y)$ decreases in "
+        "$u_y$",
         "03-calibration",
         "calibration.theorem_1",
     ),
@@ -282,9 +285,9 @@ VERDICTS = (
     ),
     Verdict(
         "Figure 1",
-        "H⁻ lies above H except at η = ½",
+        r"$H^-$ lies above $H$ except at $\eta = \tfrac12$",
         "true",
-        "in closed form for AGCE, AUL and AEL, on both sides of q = 1 and p = 1",
+        "in closed form for AGCE, AUL and AEL, on both sides of $q = 1$ and $p = 1$",
         "03-calibration",
         "calibration.calibration_functions",
     ),
@@ -292,16 +295,18 @@ VERDICTS = (
         "Ours, the converse of Theorem 1",
         "classification-calibrated losses are completely asymmetric",
         "refuted here",
-        "AEL, AGCE with q < 1, AUL with p > 1 and cross entropy are calibrated and not so",
+        "AEL, AGCE with $q < 1$, AUL with $p > 1$ and cross entropy are calibrated and not so",
         "03-calibration",
         "calibration.converse",
     ),
     Verdict(
         "Theorem 2, two classes",
-        "excess risk ≤ 2 (R_ℓ − R*_ℓ)/(ℓ(0) − ℓ(1)) for strictly, completely asymmetric losses",
+        r"excess risk $\le 2\,(R_\ell - R^*_\ell)/(\ell(0) - \ell(1))$ for strictly, "
+        "completely asymmetric losses",
         "true",
-        "but “strictly” leaves symmetric losses only, none of the new ones; without it true for "
-        "every completely asymmetric loss, with the sharp constant 1/(ℓ(½) − ℓ(1))",
+        "but “strictly” leaves symmetric losses only, none of the new ones; without it true "
+        r"for every completely asymmetric loss, with the sharp constant $1/(\ell(\tfrac12) - "
+        r"\ell(1))$",
         "04-excess-risk",
         "excess_risk.theorem_2",
     ),
@@ -309,23 +314,25 @@ VERDICTS = (
         "Theorem 2, three classes or more",
         "the same bound",
         "vacuous",
-        "no ℓ(u_i) is strictly asymmetric; without the word false, already for MAE; for concave "
-        "losses 1/κ_k, at most k/(ℓ(0) − ℓ(1)), is the best constant; the paper announces Theorem "
-        "1 as “a beautiful property for binary classification”",
+        r"no $\ell(u_i)$ is strictly asymmetric; without the word false, already for MAE; for "
+        r"concave losses $1/\kappa_k$, at most $k/(\ell(0) - \ell(1))$, is the best constant; the "
+        "paper announces Theorem 1 as “a beautiful property for binary classification”",
         "04-excess-risk",
         "excess_risk.excess_risk_multiclass",
     ),
     Verdict(
         "After Theorem 2",
-        "the bound of strictly, completely asymmetric losses is controlled only by ℓ(0) − ℓ(1)",
+        r"the bound of strictly, completely asymmetric losses is controlled only by $\ell(0) -"
+        r" \ell(1)$",
         "true",
-        "for two classes; without “strictly” by ℓ(½) − ℓ(1), for more classes by κ_k",
+        r"for two classes; without “strictly” by $\ell(\tfrac12) - \ell(1)$, for more classes "
+        r"by $\kappa_k$",
         "04-excess-risk",
         "excess_risk.theorem_2",
     ),
     Verdict(
         "After Theorem 2",
-        "if f minimises the surrogate risk, it minimises the mis-classification risk",
+        "if $f$ minimises the surrogate risk, it minimises the mis-classification risk",
         "true",
         "for every completely asymmetric loss, strictly or not",
         "04-excess-risk",
@@ -333,9 +340,10 @@ VERDICTS = (
     ),
     Verdict(
         "Ours, on Theorem 2",
-        "the same bound for AEL, AGCE with q < 1 and AUL with p > 1",
+        "the same bound for AEL, AGCE with $q < 1$ and AUL with $p > 1$",
         "refuted here",
-        "it fails at every η ≠ ½; the constant θ₀/ψ(θ₀) is right where |2η − 1| ≥ θ₀",
+        r"it fails at every $\eta \ne \tfrac12$; the constant $\theta_0/\psi(\theta_0)$ is "
+        r"right where $|2\eta - 1| \ge \theta_0$",
         "04-excess-risk",
         "excess_risk.excess_risk_convex",
     ),
@@ -343,8 +351,8 @@ VERDICTS = (
         "Theorem 3",
         "symmetric losses are completely asymmetric",
         "repaired",
-        "iff L(u, i) ≤ L(e_t, i) for i ≠ t; false for k ≥ 3, by 7/40 < 1/5; true for k = 2 and for "
-        "MAE and RCE",
+        r"iff $L(\mathbf{u}, i) \le L(\mathbf{e}_t, i)$ for $i \ne t$; false for $k \ge 3$, by"
+        " $7/40 < 1/5$; true for $k = 2$ and for MAE and RCE",
         "05-symmetric-and-sums",
         "symmetric.theorem_3",
     ),
@@ -352,8 +360,8 @@ VERDICTS = (
         "Assumption 2, remark",
         "a universal network class contains the optimal function",
         "repaired",
-        "a softmax approaches e_y and never attains it; what holds is quantitative: clean excess ≤ "
-        "noisy excess / δ",
+        r"a softmax approaches $\mathbf{e}_y$ and never attains it; what holds is "
+        r"quantitative: the clean excess is at most $1/\delta$ times the noisy one",
         "06-noise-tolerance",
         "tolerance.assumption_2",
     ),
@@ -375,9 +383,10 @@ VERDICTS = (
     ),
     Verdict(
         "Ours",
-        "clean error ≤ [R^η(f) − min R^η] / (δ [ℓ(½) − ℓ(1)]), δ = inf (w_y − max w_i/r°)",
+        r"clean error $\le [R^\eta(f) - \min R^\eta] / (\delta [\ell(\tfrac12) - \ell(1)])$, "
+        r"$\delta = \inf (w_y - \max w_i/r^\circ)$",
         "proved here",
-        "labels are a function of x; for every number of classes; MAE attains it",
+        r"labels are a function of $\mathbf{x}$; for every number of classes; MAE attains it",
         "06-noise-tolerance",
         "tolerance.clean_accuracy",
     ),
@@ -385,7 +394,7 @@ VERDICTS = (
         "After Theorem 4, Section 4.1",
         "noise tolerance without knowing the exact noise rates",
         "true",
-        "a lower bound for c is enough; for completely asymmetric losses Assumption 1 is",
+        "a lower bound for $c$ is enough; for completely asymmetric losses Assumption 1 is",
         "06-noise-tolerance",
         "tolerance.rates_not_needed",
     ),
@@ -393,7 +402,7 @@ VERDICTS = (
         "Ours, on Assumption 2",
         "Theorem 4 without Assumption 2",
         "refuted here",
-        "AGCE(1/10, 2), η = 2/5, two samples",
+        r"$\mathrm{AGCE}(1/10, 2)$, $\eta = 2/5$, two samples",
         "06-noise-tolerance",
         "tolerance.assumption_2_cannot_be_dropped",
     ),
@@ -426,7 +435,7 @@ VERDICTS = (
         "Theorem 5",
         "positive combinations of asymmetric losses are asymmetric",
         "true",
-        "moreover r(α ℓ₁ + β ℓ₂) ≥ min(r₁, r₂)",
+        r"moreover $r(\alpha \ell_1 + \beta \ell_2) \ge \min(r_1, r_2)$",
         "05-symmetric-and-sums",
         "symmetric.theorem_5",
     ),
@@ -434,7 +443,7 @@ VERDICTS = (
         "Sections 3.3 and 4.2",
         "NCE + ALF by Theorems 3 and 5 (our reading of “can be applied to APL”)",
         "repaired",
-        "only in the limit of unbounded logits; at logit range B the distance is of order 1/B",
+        "only in the limit of unbounded logits; at logit range $B$ the distance is of order $1/B$",
         "05-symmetric-and-sums",
         "symmetric.nce_plus_alf",
     ),
@@ -442,43 +451,43 @@ VERDICTS = (
         "Definition 3",
         "the asymmetry ratio and its values for MAE, GCE, AGCE, AUL, AEL",
         "repaired",
-        "with Δu = u₂ every value is right; as printed r is (a/(a + 1))^|q − 1| for AGCE and "
-        "((a − 1)/a)^|p − 1| for AUL, not 1 for q > 1 and p < 1",
+        r"with $\Delta u = u_2$ every value is right; as printed $r$ is $(a/(a + 1))^{|q - "
+        "1|}$ for AGCE and $((a - 1)/a)^{|p - 1|}$ for AUL, not 1 for $q > 1$ and $p < 1$",
         "07-asymmetry-ratio",
         "ratio.definition_3_values",
     ),
     Verdict(
         "Theorem 6",
-        "w_m/w_n · r ≥ 1 is sufficient",
+        r"$w_m/w_n \cdot r \ge 1$ is sufficient",
         "repaired",
-        "at equality false for losses with kinks; true for > 1, for strictly convex losses also at "
-        "equality, and with the repaired ratio",
+        "at equality false for losses with kinks; true above it, for strictly convex losses "
+        "also at equality, and with the repaired ratio",
         "07-asymmetry-ratio",
         "ratio.theorem_6",
     ),
     Verdict(
         "Theorem 6, remark",
-        "completely asymmetric if r ≥ 1",
+        r"completely asymmetric if $r \ge 1$",
         "true",
-        "as printed only affine losses reach r = 1; with the repaired ratio all concave ones",
+        "as printed only affine losses reach $r = 1$; with the repaired ratio all concave ones",
         "07-asymmetry-ratio",
         "ratio.remark_complete",
     ),
     Verdict(
         "Theorem 6, remark",
-        "r ≥ 1/1.5 handles all synthetic noises",
+        r"$r \ge 1/1.5$ handles all synthetic noises",
         "true with a hidden assumption",
-        "c = 9/4, 99/4 and 3/2; equality at asymmetric 0.4, where the loss must have no kink",
+        "$c = 9/4$, $99/4$ and $3/2$; equality at asymmetric 0.4, where the loss must have no kink",
         "07-asymmetry-ratio",
         "ratio.remark_clean_level",
     ),
     Verdict(
         "Theorem 7",
-        "f* also minimises a positively weighted clean risk, for any hypothesis class",
+        "$f^*$ also minimises a positively weighted clean risk, for any hypothesis class",
         "repaired",
-        "f* is Pareto-optimal for the clean losses, for every loss; one weight per sample exists "
-        "for symmetric and concave ℓ, explicitly, but not always for convex ℓ: AUL(2, 2) at η ="
-        " 1/5",
+        "$f^*$ is Pareto-optimal for the clean losses, for every loss; one weight per sample "
+        r"exists for symmetric and concave $\ell$, explicitly, but not always for convex "
+        r"$\ell$: $\mathrm{AUL}(2, 2)$ at $\eta = 1/5$",
         "08-positive-weighting",
         "weighting.theorem_7",
     ),
@@ -492,7 +501,8 @@ VERDICTS = (
     ),
     Verdict(
         "Before Theorem 7",
-        "if c · r ≥ 1, at least a positive weighted optimization, for any hypothesis class",
+        r"if $c \cdot r \ge 1$, at least a positive weighted optimization, for any hypothesis "
+        "class",
         "true with a hidden assumption",
         "two classes, as in Theorem 7, and one gradient at a time; MAE refutes it for three",
         "08-positive-weighting",
@@ -500,7 +510,7 @@ VERDICTS = (
     ),
     Verdict(
         "Ours, on Theorem 7",
-        "the same for any ℓ, if the clean losses of the class form a convex set",
+        r"the same for any $\ell$, if the clean losses of the class form a convex set",
         "proved here",
         "with the same explicit weights",
         "08-positive-weighting",
@@ -508,24 +518,25 @@ VERDICTS = (
     ),
     Verdict(
         "Ours, on Theorem 7",
-        "f* is Pareto-optimal for the clean losses, for every loss and every hypothesis class",
+        "$f^*$ is Pareto-optimal for the clean losses, for every loss and every hypothesis class",
         "proved here",
-        "with a positive weight for each pair of predictions, in [1 − η − η/r, 1 − η − ηr]; for"
-        " k classes, against every f with less on all wrong classes",
+        r"with a positive weight for each pair of predictions, in $[1 - \eta - \eta/r,\; 1 - "
+        r"\eta - \eta r]$; for $k$ classes, against every $f$ with less on all wrong classes",
         "08-positive-weighting",
         "weighting.pareto",
     ),
     Verdict(
         "Equation (8)",
-        "r ≤ r_u",
+        r"$r \le r_u$",
         "true",
-        "moreover r ≤ r° ≤ r*_k ≤ r_u ≤ 1, with the repaired ratio and that of k classes",
+        r"moreover $r \le r^\circ \le r^*_k \le r_u \le 1$, with the repaired ratio and that "
+        "of $k$ classes",
         "07-asymmetry-ratio",
         "ratio.equation_8",
     ),
     Verdict(
         "After equation (8)",
-        "a completely asymmetric loss has r_u ≥ 1",
+        r"a completely asymmetric loss has $r_u \ge 1$",
         "true",
         "the converse holds for two classes only",
         "07-asymmetry-ratio",
@@ -533,7 +544,7 @@ VERDICTS = (
     ),
     Verdict(
         "Theorem 8",
-        "w_m/w_n · r_u ≥ 1 is necessary",
+        r"$w_m/w_n \cdot r_u \ge 1$ is necessary",
         "true",
         "sharp for two classes; not sufficient for more",
         "07-asymmetry-ratio",
@@ -541,7 +552,7 @@ VERDICTS = (
     ),
     Verdict(
         "After Theorem 8",
-        "if r = r_u, the condition is necessary and sufficient",
+        "if $r = r_u$, the condition is necessary and sufficient",
         "repaired",
         "apart from the equality case, and with the repaired ratio",
         "07-asymmetry-ratio",
@@ -549,31 +560,32 @@ VERDICTS = (
     ),
     Verdict(
         "After Corollaries 1 and 2",
-        "r and r_u of AGCE and AUL are equal",
+        "$r$ and $r_u$ of AGCE and AUL are equal",
         "repaired",
-        "r < r_u = 1 as printed for q > 1 and p < 1; equal with the repaired ratio",
+        "$r < r_u = 1$ as printed for $q > 1$ and $p < 1$; equal with the repaired ratio",
         "07-asymmetry-ratio",
         "ratio.equal_ratios",
     ),
     Verdict(
         "Corollary 1",
-        "AGCE is asymmetric iff w_m/w_n ≥ ((a + 1)/a)^(1−q), or q > 1",
+        r"AGCE is asymmetric iff $w_m/w_n \ge ((a + 1)/a)^{1 - q}$, or $q > 1$",
         "true",
-        "with equality, for every number of classes; also for q ≤ 0, and a = 0 if q ≥ 1",
+        r"with equality, for every number of classes; also for $q \le 0$, and $a = 0$ if $q "
+        r"\ge 1$",
         "09-agce-aul-ael",
         "corollaries.corollary_1",
     ),
     Verdict(
         "Corollary 2",
-        "AUL is asymmetric iff w_m/w_n ≥ (a/(a − 1))^(p−1), or p ≤ 1",
+        r"AUL is asymmetric iff $w_m/w_n \ge (a/(a - 1))^{p - 1}$, or $p \le 1$",
         "true",
-        "with equality; also for p ≤ 0, and a = 1 if 0 < p ≤ 1",
+        r"with equality; also for $p \le 0$, and $a = 1$ if $0 < p \le 1$",
         "09-agce-aul-ael",
         "corollaries.corollary_2",
     ),
     Verdict(
         "Corollary 3",
-        "AEL is asymmetric iff w_m/w_n ≥ exp(1/a)",
+        r"AEL is asymmetric iff $w_m/w_n \ge \exp(1/a)$",
         "true",
         "with equality",
         "09-agce-aul-ael",
@@ -581,7 +593,7 @@ VERDICTS = (
     ),
     Verdict(
         "After the corollaries",
-        "AGCE q ≥ 1 and AUL p ≤ 1 are completely asymmetric, AEL and GCE are not",
+        r"AGCE $q \ge 1$ and AUL $p \le 1$ are completely asymmetric, AEL and GCE are not",
         "true",
         "by concavity, for every number of classes; AEL and GCE by the first-order condition",
         "09-agce-aul-ael",
@@ -589,9 +601,9 @@ VERDICTS = (
     ),
     Verdict(
         "Section 4.1",
-        "c = 9/4; a ≥ 16/65, a ≥ 9/5, a ≥ 1/ln(9/4)",
+        r"$c = 9/4$; $a \ge 16/65$, $a \ge 9/5$, $a \ge 1/\ln(9/4)$",
         "true",
-        "with Section 2.2's noise, which never draws the true class; if it may, c = 7/2",
+        "with Section 2.2's noise, which never draws the true class; if it may, $c = 7/2$",
         "09-agce-aul-ael",
         "corollaries.numeric_remarks",
     ),
@@ -599,38 +611,38 @@ VERDICTS = (
         "Section 4.1",
         "AGCE with asymmetry ratio smaller than 16/65 overfits",
         "repaired",
-        "a slip: it is a < 16/65, a ratio below 4/9",
+        "a slip: it is $a < 16/65$, a ratio below $4/9$",
         "09-agce-aul-ael",
         "corollaries.sixteen_65ths",
     ),
     Verdict(
         "Section 4.1, remark",
-        "as a grows, c · r grows (AGCE q < 1, AUL p > 1, AEL)",
+        r"as $a$ grows, $c \cdot r$ grows (AGCE $q < 1$, AUL $p > 1$, AEL)",
         "true",
-        "r is monotone in a there",
+        "$r$ is monotone in $a$ there",
         "09-agce-aul-ael",
         "corollaries.remark_growth",
     ),
     Verdict(
         "Figure 2",
-        "below the threshold p_m has an obvious gap from 1",
+        "below the threshold $p_m$ has an obvious gap from 1",
         "true",
-        "of values of a as one plots them; the gap is proportional to the distance from a*: "
-        "the threshold is a kink and not a jump",
+        "of values of $a$ as one plots them; the gap is proportional to the distance from "
+        "$a^*$: the threshold is a kink and not a jump",
         "09-agce-aul-ael",
         "corollaries.figure_2_gap",
     ),
     Verdict(
         "Figure 2",
-        "the curve is more and more asymmetric as a or r gets bigger",
+        "the curve is more and more asymmetric as $a$ or $r$ gets bigger",
         "true",
-        "p_m of the minimum grows with a, and with r, up to a*",
+        "$p_m$ of the minimum grows with $a$, and with $r$, up to $a^*$",
         "09-agce-aul-ael",
         "corollaries.figure_2_growth",
     ),
     Verdict(
         "Ours, on the tables",
-        "the parameters of the tables have r ≥ 1/1.5",
+        r"the parameters of the tables have $r \ge 1/1.5$",
         "refuted here",
         "all but those of NCE+AEL on CIFAR-100",
         "09-agce-aul-ael",
@@ -662,9 +674,10 @@ VERDICTS = (
     ),
     Verdict(
         "Ours, the time to start",
-        "certified losses that are convex or concave start slowly where k/c is large",
+        "certified losses that are convex or concave start slowly where $k/c$ is large",
         "proved here",
-        "at a largest step of 1 at least (k − 1)(k − 2)/(4ck), concave: c = 1; CE needs O(log k)",
+        "at a largest step of 1 at least $(k - 1)(k - 2)/(4ck)$, concave: $c = 1$; CE needs "
+        r"$O(\log k)$",
         "09b-what-a-certificate-cannot-promise",
         "limits.slow_start",
     ),
@@ -672,7 +685,8 @@ VERDICTS = (
         "Ours, time times range",
         "a certified loss of any shape that starts fast has a large range",
         "proved here",
-        "τ · [ℓ(0) − ℓ(1)] ≥ (4/e²)(k − 1)²/(kc) for k ≥ 9, whatever the scale of the loss",
+        r"$\tau \cdot [\ell(0) - \ell(1)] \ge (4/e^2)(k - 1)^2/(kc)$ for $k \ge 9$, whatever "
+        "the scale of the loss",
         "09b-what-a-certificate-cannot-promise",
         "limits.time_and_range",
     ),
@@ -680,24 +694,25 @@ VERDICTS = (
         "Ours, bent twice",
         "a loss that is neither convex nor concave can be certified and start as fast as any",
         "proved here",
-        "with a range of the order of ln k + k/c, for c ≥ 2",
+        r"with a range of the order of $\ln k + k/c$, for $c \ge 2$",
         "09b-what-a-certificate-cannot-promise",
         "limits.twice_bent",
     ),
     Verdict(
         "Ours, the Bernstein condition",
-        "E Z² ≤ [ℓ(0) − ℓ(1)] (cr + 1)/(cr − 1) · E Z for noisy losses compared with e_y",
+        r"$\mathrm{E} Z^2 \le [\ell(0) - \ell(1)]\, \frac{cr + 1}{cr - 1}\, \mathrm{E} Z$ for "
+        r"noisy losses compared with $\mathbf{e}_y$",
         "proved here",
-        "for every k and every noise with c r > 1; attained for r = 1",
+        "for every $k$ and every noise with $c r > 1$; attained for $r = 1$",
         "09b-what-a-certificate-cannot-promise",
         "limits.bernstein_condition",
     ),
     Verdict(
         "Ours, fast rates",
-        "with c r > 1 everywhere the clean excess of empirical minimisers is O(log|H|/n)",
+        r"with $c r > 1$ everywhere the clean excess of empirical minimisers is $O(\log|H|/n)$",
         "proved here",
         "if the class is finite and contains the right predictor; below the threshold it has "
-        "another limit, approached like n^(−1/2)",
+        "another limit, approached like $n^{-1/2}$",
         "09b-what-a-certificate-cannot-promise",
         "limits.fast_rate",
     ),
@@ -711,15 +726,17 @@ VERDICTS = (
     ),
     Verdict(
         "Ours, noise certified in part",
-        "clean error ≤ p₀ + the share of the smallest margins that the noisy excess pays for",
+        "the clean error is at most $p_0$ plus the share of the smallest margins that the "
+        "noisy excess pays for",
         "proved here",
-        "p₀ is the share of samples that are not certified; power law of exponent α/(1 + α)",
+        "$p_0$ is the share of samples that are not certified; power law of exponent "
+        r"$\alpha/(1 + \alpha)$",
         "09b-what-a-certificate-cannot-promise",
         "limits.partial_certificate",
     ),
     Verdict(
         "Ours, convex losses, k classes",
-        "the best factor from excess risk to excess 0-1 risk at clean level c",
+        "the best factor from excess risk to excess 0-1 risk at clean level $c$",
         "proved here",
         "two predictions compete; a search over one number finds it",
         "09b-what-a-certificate-cannot-promise",
@@ -727,10 +744,11 @@ VERDICTS = (
     ),
     Verdict(
         "Ours, the way back",
-        "from u = ε a sample comes back in a time of order 1/ε at least, under every certified "
-        "convex or concave loss",
+        r"from $u = \varepsilon$ a sample comes back in a time of order $1/\varepsilon$ at least, "
+        "under every certified convex or concave loss",
         "proved here",
-        "1/(2Gε) with G = w_y g(0) − w_n g(1) > 0; cross entropy needs ln(1/ε)/(2 w_y)",
+        r"$1/(2G\varepsilon)$ with $G = w_y g(0) - w_n g(1) > 0$; cross entropy needs "
+        r"$\ln(1/\varepsilon)/(2 w_y)$",
         "12b-lost-classes",
         "lost_classes.way_back",
     ),
@@ -738,7 +756,8 @@ VERDICTS = (
         "Ours, the first move",
         "what all samples share moves a flipped class the wrong way first, whatever the loss",
         "proved here",
-        "iff π_n > (1 + s²)(1 − 2η) π_y; labels that weigh one over their count prevent it",
+        r"iff $\pi_n > (1 + s^2)(1 - 2\eta)\, \pi_y$; labels that weigh one over their count "
+        "prevent it",
         "12b-lost-classes",
         "lost_classes.shared_logit",
     ),
