@@ -111,9 +111,9 @@ class NNFLLoss(_NormalizedNegative):
 
 
 class BiasedMAELoss(PointwiseLoss):
-    """MAE with a logit bias, l(u) = 2 (1 - u) / (1 + (e^eps - 1) u) (Staats et al., AAAI 2025).
+    """MAE with a logit bias, l(u) = 2 (1 - u) / (1 + (e^eps - 1) u).
 
-    It is MAE after `eps` has been added to the logit of the target.
+    It is MAE after `eps` has been added to the logit of the target (Staats et al., AAAI 2025).
 
     Parameters
     ----------
