@@ -15,6 +15,7 @@ w_n is the second largest weight. Every yes rests on one of these facts:
   move the mass of a class with negative shifted weight to t lowers that sum;
 - the risk of a piecewise linear l is least at a vertex between its knots: these are finitely many,
   and are compared in Fractions (`_piecewise`);
+- AMSE's risk is the distance from a point, NNCE's a mean of the weights: closed forms (`_whole`);
 - sums of convex and concave losses of the library: branch and bound in interval arithmetic shows
   that there is no other minimiser (`_branch_and_bound`).
 
@@ -438,7 +439,8 @@ def certify(loss: Callable, T: npt.ArrayLike, shape: str | None = None) -> Certi
     the infimum min_i w_i wherever the class of least weight vanishes fastest, whatever u_t. NCE
     plus an asymmetric loss is asymmetric in the limit only: see `Certificate.attained`. A
     normalised loss plus a pointwise one is certified if both are (Theorem 5), refuted by a search,
-    or undecided.
+    or undecided. So is AMSE plus another loss. NNCE and NNFL are asymmetric on all weights, up to
+    their clamp: see `Certificate.corner`.
     All of this is about the formula of l, without the clamps of `compat="official"`.
 
     Examples
