@@ -49,6 +49,8 @@ class AMSELoss(Loss):
 class _NormalizedNegative(Composite):
     """1 - v(u_y) / sum_k v(u_k), v(u) = l(p_min) - l(max(u, p_min)) for a pointwise l."""
 
+    _arguments = ("p_min",)
+
     def __init__(self, loss: PointwiseLoss, p_min: float) -> None:
         super().__init__()
         self.p_min = real("p_min", p_min, "a number in (0, 1/2)", lambda p: 0 < p < 0.5)
