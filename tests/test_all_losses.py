@@ -1,19 +1,19 @@
-"""The census: no loss is missing, and its columns agree with each other."""
+"""The table of all losses: none is missing, and its columns agree with each other."""
 
 import numpy as np
 
 from alfs_utils import noise
 from alfs_utils.losses import LOSSES, loss_from_string
-from alfs_utils.paper import census
+from alfs_utils.paper import all_losses
 
-TABLE = census.census()
+TABLE = all_losses.overview()
 LEVELS = {"symmetric 0.8": 9 / 4, "asymmetric 0.4": 3 / 2}  # c
 
 
 def test_every_loss_of_the_library_is_in_it():
-    found = {type(part).__name__ for e in census.ENTRIES for part in e.loss.modules()}
+    found = {type(part).__name__ for e in all_losses.ENTRIES for part in e.loss.modules()}
     assert found >= set(LOSSES)
-    assert len({repr(e.loss) for e in census.ENTRIES}) == len(census.ENTRIES)
+    assert len({repr(e.loss) for e in all_losses.ENTRIES}) == len(all_losses.ENTRIES)
 
 
 def test_the_verdicts_are_those_of_the_ratios():
@@ -37,21 +37,21 @@ def test_the_later_losses_start_as_the_page_says():
     assert TABLE.set_index("code")["loss"][start[certified].idxmin()] in ("ANL-FL", "ANL-CE")
 
 
-def test_the_published_settings_are_losses_and_those_of_the_census():
-    for settings in census.PUBLISHED.values():
+def test_the_published_settings_are_losses_of_the_table():
+    for settings in all_losses.PUBLISHED.values():
         for code, decay in settings.values():
             assert loss_from_string(code) and decay[:3] in ("L1 ", "L2 ")
     codes = {
         repr(loss_from_string(s["CIFAR-10"][0]))
-        for s in census.PUBLISHED.values()
+        for s in all_losses.PUBLISHED.values()
         if "CIFAR-10" in s
     }
     assert codes <= set(TABLE["code"])
 
 
 def test_the_table_can_be_sorted_and_says_never():
-    html = census.sortable(TABLE[["loss", "least c"]]).data
-    assert html.count("T_census_row0") and "#T_census thead" in html
+    html = all_losses.sortable(TABLE[["loss", "least c"]]).data
+    assert html.count("T_losses_row0") and "#T_losses thead" in html
     assert html.count(">never<") == np.isinf(TABLE["least c"]).sum() == 4
     assert html.count(">–<") == TABLE["least c"].isna().sum()
     assert "T_table" not in html

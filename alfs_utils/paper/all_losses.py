@@ -12,7 +12,7 @@ from alfs_utils.asymmetry import asymmetry_ratio, asymmetry_ratio_exact, certify
 from alfs_utils.paper import pages
 from alfs_utils.recommend import time_to_start
 
-__all__ = ["ENTRIES", "PUBLISHED", "Entry", "census", "published_table", "sortable"]
+__all__ = ["ENTRIES", "PUBLISHED", "Entry", "overview", "published_table", "sortable"]
 
 
 class Entry(NamedTuple):
@@ -88,7 +88,7 @@ def published_table(*names: str) -> HTML:
     return pages.table(pd.DataFrame(rows), index=False)
 
 
-def census() -> pd.DataFrame:
+def overview() -> pd.DataFrame:
     """The table of all `ENTRIES`, one row each, in numbers and words.
 
     Columns
@@ -142,7 +142,7 @@ def sortable(frame: pd.DataFrame) -> HTML:
     shown = frame.copy()
     for name in frame.select_dtypes("number"):
         shown[name] = [_number(x) for x in frame[name]]
-    return HTML(pages.table(shown, index=False).data.replace("T_table", "T_census") + _SORT)
+    return HTML(pages.table(shown, index=False).data.replace("T_table", "T_losses") + _SORT)
 
 
 def _number(x):
@@ -150,7 +150,7 @@ def _number(x):
 
 
 _SORT = """<script>
-for (const head of document.querySelectorAll("#T_census thead th")) {
+for (const head of document.querySelectorAll("#T_losses thead th")) {
   head.style.cursor = "pointer";
   head.onclick = () => {
     const body = head.closest("table").tBodies[0];
