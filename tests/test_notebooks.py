@@ -35,7 +35,7 @@ IGNORED = {
         "trains networks",
     ),
     "guides/which-loss": ("losses = {", "trains networks"),
-    "reference/census": (
+    "reference/all-losses": (
         'words = data.load("words")',
         "T = noise.symmetric(10, 0.6)",
         "trains networks",
