@@ -13,7 +13,7 @@ NB ?=
 PROFILE ?= quick
 URL ?=
 
-.PHONY: help book test execute site lint format repository clean
+.PHONY: help book test execute site offline lint format repository clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/  make \1:/p' Makefile
@@ -30,6 +30,9 @@ execute: $(READY)  ## refresh the committed notebook outputs (NB=, PROFILE=)
 
 site: $(READY)  ## build the site from the committed outputs, executing nothing
 	@$(PY) tools/build.py site
+
+offline: site  ## the same, packed into one zip file for reading without a network
+	@$(PY) tools/build.py offline
 
 lint: $(READY)  ## check formatting, code, the three floors and types (make format mends the first two)
 	@$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check .

@@ -9,6 +9,7 @@ COMMANDS = {
     "webvision": "verify the images of Table 3, train its rows",
     "features": "make the pictures of Figure 5 from trained weights",
     "human": "convert human labels, write their counts",
+    "census": "train the short runs on lost classes",
 }
 USAGE = "usage: python -m alfs_utils COMMAND ...\n\n" + "\n".join(
     f"  {name:<10} {what}" for name, what in COMMANDS.items()

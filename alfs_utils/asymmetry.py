@@ -38,6 +38,8 @@ import numpy.typing as npt
 from torch import nn
 
 from alfs_utils import _enclosure, _whole, noise
+from alfs_utils._arguments import array as as_array
+from alfs_utils._arguments import integer, shown
 from alfs_utils._branch_and_bound import Enclosure
 from alfs_utils._parts import SHAPES, Part, declare, of_callable, quotient, roughness
 from alfs_utils._piecewise import PiecewiseLinear, worst_vertex
@@ -258,21 +260,22 @@ def asymmetry_ratio_exact(loss: Callable, k: int) -> float | Fraction:
 
     Raises
     ------
-    ValueError
-        If `k` is not an int of at least 2.
+    ValueError, TypeError
+        If `k` is not an int of at least 2 (and at most 2**15).
     """
-    if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 2:
-        raise ValueError(f"k: expected an int of at least 2, got {k!r}")
+    k = integer("k", k, 2, 2**15)
     part = _pointwise(loss)
     if part.curvature is not None:
         return float(part.ratio)
     if math.isinf(part.l0):
         return 0.0
     if part.polyline:
-        return min(part.one, worst_vertex(part.polyline, [Fraction(1)] * (k - 1))[0])
+        # All u_i but one are knots, so only so many are positive.
+        rivals = min(k - 1, math.floor(1 / part.polyline.knots[1]) + 1)
+        return min(part.one, worst_vertex(part.polyline, [Fraction(1)] * rivals)[0])
     u, l = part.samples()
     n = len(u) - 1
-    spread, _ = _allocate(np.tile(l - l[0], (k - 1, 1)), n)
+    spread, _ = _allocate(np.tile(l - l[0], (min(k - 1, n), 1)), n)
     quotients = [quotient(l[n - j] - l[n], -spread[j]) for j in range(1, n)]
     return min(part.one, *quotients, *part.first_order(u[-1:]))
 
@@ -834,7 +837,8 @@ def admissible(family: type, T: npt.ArrayLike, **fixed: float) -> Region:
     """
     names = {AGCELoss: ["q"], AULLoss: ["p"], AELLoss: [], AMSELoss: []}
     if family not in names:
-        raise TypeError(f"family: expected AGCELoss, AULLoss, AELLoss or AMSELoss, got {family!r}")
+        known = "AGCELoss, AULLoss, AELLoss or AMSELoss"
+        raise TypeError(f"family: expected {known}, got {shown(family)}")
     if list(fixed) != names[family]:
         raise TypeError(f"fixed: {family.__name__} takes {names[family]}, got {fixed}")
     family(a=2.0, **fixed)  # raises for NaN and the like
@@ -868,14 +872,14 @@ def _power_minus_one(c, exponent):
 
 def _numbers(name, values, *dims):
     """Return an array of floats, or of Fractions if `values` holds one."""
-    try:
-        array = np.array(values, dtype=object)
-        if any(isinstance(x, Fraction) for x in array.flat):
+    array = as_array(name, values, dtype=object)
+    if any(isinstance(x, Fraction) for x in array.flat):
+        try:
             array = np.array([Fraction(x) for x in array.flat], object).reshape(array.shape)
-        else:
-            array = array.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: expected an array of numbers, got {values!r}") from error
+        except (OverflowError, TypeError, ValueError) as error:  # beside an inf, a NaN, a None
+            raise TypeError(f"{name}: expected finite numbers, got {shown(values)}") from error
+    else:
+        array = as_array(name, array, dtype=np.float64)
     if array.ndim not in dims or len(array.T) < 2:
         shapes = " or ".join({1: "(k,)", 2: "(k, k)"}[d] for d in dims)
         raise ValueError(f"{name}: expected shape {shapes} with k >= 2, got {array.shape}")

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from alfs_utils._arguments import real
+from alfs_utils._arguments import array, real, shown
 from alfs_utils.noise import count_matrix
 
 __all__ = [
@@ -32,6 +32,9 @@ __all__ = [
     "count_matrix",
     "transition_intervals",
 ]
+
+
+_MOST_SAMPLES = 10**10  # an interval takes a time of about the square root of this
 
 
 class Interval(NamedTuple):
@@ -163,14 +166,18 @@ def _stirling(m):
 
 
 def _counts(counts):
-    counts = np.asarray(counts)
+    counts = array("counts", counts, "(k, k) integers")
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or len(counts) < 2:
         raise ValueError(f"counts: expected shape (k, k) with k >= 2, got {counts.shape}")
-    if not np.issubdtype(counts.dtype, np.integer):
-        raise TypeError(f"counts: expected integers, got {counts.dtype}: {counts[0]}")
+    if counts.dtype.kind not in "iu":
+        raise TypeError(f"counts: expected integers, got {counts.dtype}: {shown(counts[0])}")
     if counts.min() < 0:
         i, j = np.argwhere(counts < 0)[0]
         raise ValueError(f"counts: expected numbers >= 0, got {counts[i, j]} at [{i}, {j}]")
+    if counts.sum(dtype=float) > _MOST_SAMPLES:
+        raise ValueError(
+            f"counts: expected a sum of at most {_MOST_SAMPLES}, got {counts.sum(dtype=float):g}"
+        )
     return counts.astype(np.int64)
 
 

@@ -27,8 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from alfs_utils import __version__
-from alfs_utils._arguments import integer, option, real
-from alfs_utils._files import replacing
+from alfs_utils._arguments import array, integer, option, real, shown
+from alfs_utils._files import read_bytes, replacing
 from alfs_utils.classes import NUM_CLASSES
 
 __all__ = [
@@ -63,8 +63,14 @@ _FLIPS = {
     "cifar10": {9: 1, 2: 0, 3: 5, 5: 3, 4: 7},
 }
 _TAG = 0x6E6F697365  # keeps the noise stream apart from others that start from the same seed
+_GENERATOR = f"PCG64(SeedSequence([seed, {_TAG}]))"
+_COUNTS = ("iid", "exact", "official_alfs", "human")
+_MOST_CLASSES = 2**15  # a matrix of so many classes takes 8 GB
 # The errors that json, zipfile and NumPy raise for damaged data.
-_UNREADABLE = (EOFError, KeyError, RuntimeError, TypeError, ValueError, BadZipFile, zlib.error)
+_UNREADABLE = (
+    AttributeError, EOFError, KeyError, MemoryError, RuntimeError, TypeError, ValueError,
+    BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def symmetric(num_classes: int, eta: float, include_true: bool = False) -> np.ndarray:
@@ -199,6 +205,8 @@ def _flip(source, target, k, eta):
 class NoisyLabels:
     """Noisy labels and how they were made. All arrays are read-only.
 
+    A label that T excludes, T[clean, label] = 0, is a ValueError.
+
     Attributes
     ----------
     labels, clean : (n,) int64
@@ -206,7 +214,8 @@ class NoisyLabels:
     T : (k, k) float64
         Target transition matrix; `c` is its `clean_level`.
     seed, counts, recipe : int, str, str
-        As given to `corrupt`; counts is "official_alfs" if that function made the labels.
+        As given to `corrupt`; counts is "official_alfs" if that function made the labels, and
+        "human" if nobody drew them.
     mask : (n,) bool
         True where labels differ from clean; `rate` is the share of True.
     T_realised : (k, k) float64
@@ -225,8 +234,21 @@ class NoisyLabels:
     def __post_init__(self):
         T = _transition(self.T)
         labels, clean, _ = _label_pair("labels", self.labels, "clean", self.clean, len(T))
-        for name, array in (("labels", labels), ("clean", clean), ("T", T)):
-            object.__setattr__(self, name, _frozen(array.copy()))
+        for name, own in (("labels", labels), ("clean", clean), ("T", T)):
+            object.__setattr__(self, name, _frozen(own.copy()))
+        object.__setattr__(self, "seed", integer("seed", self.seed, 0))
+        option("counts", self.counts, _COUNTS)
+        if not isinstance(self.recipe, str):
+            raise TypeError(f"recipe: expected a string, got {shown(self.recipe)}")
+        excluded = T[clean, labels] == 0
+        if self.counts == "official_alfs":  # which rounds down, so a label may stay at eta = 1
+            excluded &= labels != clean
+        if excluded.any():
+            i = excluded.argmax()
+            raise ValueError(
+                f"labels: expected a class that T gives to class {clean[i]}, got {labels[i]} at "
+                f"index {i}"
+            )
 
     @cached_property
     def mask(self) -> np.ndarray:
@@ -260,14 +282,16 @@ class NoisyLabels:
 
         The card holds recipe, seed, counts, generator and versions, and the facts that `load`
         verifies. Each file is replaced atomically. Return the path; ".npz" is appended if it is
-        missing.
+        missing. Raise ValueError if the seed does not draw these labels, such as a part of them.
         """
+        if not self._is_as_drawn():
+            raise ValueError(f"labels: expected those that {self._made()} draws, got others")
         path, card_path = _paths(path)
         arrays = io.BytesIO()
         np.savez_compressed(arrays, labels=self.labels, clean=self.clean, T=self.T)
         card = {
-            "made": {"recipe": self.recipe, "seed": self.seed, "counts": self.counts},
-            "generator": f"PCG64(SeedSequence([seed, {_TAG}]))",
+            "made": self._made(),
+            "generator": _GENERATOR,
             "versions": {"alfs_utils": __version__, "numpy": np.__version__},
             "facts": self._facts(),
         }
@@ -281,25 +305,44 @@ class NoisyLabels:
     def load(cls, path: str | os.PathLike) -> "NoisyLabels":
         """Read what `save` wrote.
 
+        The labels are drawn again from clean labels, T, seed and counts, unless people gave them.
+
         Raise FileNotFoundError if the .npz file or its card is missing, and ValueError if one of
-        them cannot be read or if they disagree (shape, hash, rate or clean level).
+        them cannot be read, if they disagree (shape, hash, rate, clean level, how they were made),
+        or if other labels are drawn.
         """
         path, card_path = _paths(path)
-        text, data = card_path.read_bytes(), io.BytesIO(path.read_bytes())
+        text, data = read_bytes(card_path), io.BytesIO(read_bytes(path))
         try:
             card = json.loads(text)
-            said = dict(card["facts"])
+            said = dict(card["facts"], generator=card["generator"])
             with np.load(data, allow_pickle=False) as file:
                 noisy = cls(file["labels"], file["clean"], file["T"], **card["made"])
         except _UNREADABLE as error:
             raise ValueError(
                 f"path: expected labels with their card, got {error!r} in {path}"
             ) from error
-        for name, found in noisy._facts().items():
+        for name, found in {"generator": _GENERATOR, **noisy._facts()}.items():
             if name not in said or said[name] != found:
                 expected = f"{name} {said.get(name)!r}, as {card_path.name} says"
                 raise ValueError(f"path: expected {expected}, got {found!r} in {path}")
+        if not noisy._is_as_drawn():
+            made = f"{noisy._made()} draws, as {card_path.name} says"
+            raise ValueError(f"path: expected the labels that {made}, got others in {path}")
         return noisy
+
+    def _made(self):
+        return {"recipe": self.recipe, "seed": self.seed, "counts": self.counts}
+
+    def _is_as_drawn(self):
+        if self.counts == "human":
+            return True
+        if self.counts == "official_alfs":
+            dataset, kind, eta = self.recipe.split()
+            again = official_alfs(self.clean, dataset, kind, float(eta), self.seed)
+        else:
+            again = corrupt(self.clean, self.T, self.seed, self.counts)
+        return np.array_equal(again.labels, self.labels) and np.array_equal(again.T, self.T)
 
     def _facts(self):
         return {
@@ -308,6 +351,7 @@ class NoisyLabels:
             "labels_sha256": self.sha256,
             "clean_sha256": _sha256(self.clean),
             "T_sha256": _sha256(self.T),
+            "made_sha256": hashlib.sha256(json.dumps(self._made()).encode()).hexdigest(),
             "rate": self.rate,
             "clean_level": self.c if np.isfinite(self.c) else None,  # null: no noise in T
         }
@@ -381,7 +425,7 @@ def official_alfs(
     option("kind", kind, ("symmetric", "asymmetric"))
     k = NUM_CLASSES[dataset]
     T = symmetric(k, eta) if kind == "symmetric" else asymmetric(dataset, eta)
-    labels = _labels("labels", labels, k)
+    labels, eta = _labels("labels", labels, k), float(eta)  # as the recipe will say it
     quota = None
     if kind == "symmetric" and dataset != "mnist":
         quota = np.full(k, int(eta * len(labels)) // k)
@@ -516,7 +560,7 @@ def _off_diagonal(T):
 
 
 def _classes_and_rate(num_classes, eta, alone=False):
-    k = integer("num_classes", num_classes, 1)
+    k = integer("num_classes", num_classes, 1, _MOST_CLASSES)
     eta = real("eta", eta, "a number in [0, 1]", lambda eta: 0 <= eta <= 1)
     if k == 1 and eta > 0 and not alone:
         raise ValueError(f"num_classes: expected at least 2 for eta = {eta} > 0, got 1")
@@ -524,10 +568,7 @@ def _classes_and_rate(num_classes, eta, alone=False):
 
 
 def _transition(T):
-    try:
-        T = np.array(T, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"T: expected a square matrix of numbers, got {T!r}") from error
+    T = array("T", T, "a square matrix of numbers", np.float64).copy()
     if T.ndim != 2 or T.shape[0] != T.shape[1] or T.size == 0:
         raise ValueError(f"T: expected shape (k, k) with k >= 1, got {T.shape}")
     good = (T >= 0).all(axis=1) & (np.abs(T.sum(axis=1) - 1) <= 1e-6)  # False for NaN and inf
@@ -538,12 +579,12 @@ def _transition(T):
 
 
 def _labels(name, labels, num_classes):
-    labels = np.asarray(labels)
+    labels = array(name, labels, "(n,) integers")
     if labels.ndim != 1 or labels.size == 0:
         raise ValueError(f"{name}: expected shape (n,) with n >= 1, got {labels.shape}")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise TypeError(f"{name}: expected integers, got {labels.dtype}: {labels[:5]}")
-    top = np.inf if num_classes is None else num_classes
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected integers, got {labels.dtype}: {shown(labels[:5])}")
+    top = _MOST_CLASSES if num_classes is None else num_classes
     for i in labels.argmin(), labels.argmax():
         if not 0 <= labels[i] < top:
             raise ValueError(f"{name}: expected values in [0, {top}), got {labels[i]} at index {i}")
@@ -551,7 +592,7 @@ def _labels(name, labels, num_classes):
 
 
 def _label_pair(name, labels, other_name, others, num_classes):
-    k = None if num_classes is None else integer("num_classes", num_classes, 1)
+    k = None if num_classes is None else integer("num_classes", num_classes, 1, _MOST_CLASSES)
     labels, others = _labels(name, labels, k), _labels(other_name, others, k)
     if len(labels) != len(others):
         raise ValueError(
@@ -560,13 +601,13 @@ def _label_pair(name, labels, other_name, others, num_classes):
     return labels, others, k or int(max(labels.max(), others.max())) + 1
 
 
-def _frozen(array):
-    array.setflags(write=False)
-    return array
+def _frozen(values):
+    values.setflags(write=False)
+    return values
 
 
-def _sha256(array):
-    return hashlib.sha256(array.astype(array.dtype.newbyteorder("<")).tobytes()).hexdigest()
+def _sha256(values):
+    return hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
 def _paths(path):

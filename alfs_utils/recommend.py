@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alfs_utils import noise
+from alfs_utils._arguments import integer
 from alfs_utils.asymmetry import TOLERANCE, Region, admissible, certify
 from alfs_utils.estimation import (
     Interval,
@@ -243,6 +244,7 @@ def _option(loss: Loss, weights):
 
 def start_of(loss: Loss, k: int) -> float:
     """Return the step of a sample at u = 1/k, where training starts, relative to `largest_step`."""
+    k = integer("k", k, 2, 2**53)
     return float(_step(loss, 1 / k, k)) / largest_step(loss, k)
 
 
@@ -252,6 +254,7 @@ def largest_step(loss: Loss, k: int) -> float:
     The other k - 1 classes share 1 - u evenly. 1 / largest_step(loss, k) * loss has a largest step
     of 1, as cross entropy has.
     """
+    k = integer("k", k, 2, 2**53)
     u = np.r_[1 / k, np.geomspace(1e-9, 0.01, 500), np.linspace(0.01, 1, 1000)]
     return float(_step(loss, u, k).max())
 
@@ -263,6 +266,7 @@ def time_to_start(loss: Loss, k: int) -> float:
     integral of (k-1)/k divided by the step over the log-odds of u. It is 0 for two classes, which
     start at 1/2, and about k/4 for MAE and log k for cross entropy (chapter 9b).
     """
+    k = integer("k", k, 2, 2**53)
     nodes, weights = QUADRATURE
     half = math.log(k - 1) / 2
     u = 1 / (1 + np.exp(half * (1 - nodes)))

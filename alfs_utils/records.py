@@ -61,6 +61,7 @@ def make(history: History) -> Record:
             "status": history.status,
             **{name: _rounded(getattr(history, name)) for name in CURVES},
             "per_class": history.per_class,
+            "lost": history.lost,
             "noise_rate": history.noise_rate,
             "labels_sha256": history.labels_sha256,
             "data_sha256": history.data_sha256,
@@ -218,6 +219,8 @@ def _check(record):
     check_curves(record, epochs)
     if record.get("per_class"):  # the first records have none
         per_class.check(record["per_class"], config.epochs, epochs)
+    if "lost" in record:
+        per_class.check_lost(record["lost"], epochs)
     if epochs and bool(record["memorised"]) != (record["noise_rate"] > 0):
         raise ValueError("memorised: expected a curve if there are wrong labels, else none")
     return config
@@ -366,7 +369,7 @@ def runs_of(ledger: pd.DataFrame, configs: Iterable[RunConfig]) -> pd.DataFrame:
 
 def to_csv(frame: pd.DataFrame, path: str | os.PathLike) -> None:
     """Write the table of `load` without the curves, one line per run."""
-    frame.drop(columns=[*CURVES, "per_class"], errors="ignore").to_csv(path, index=False)
+    frame.drop(columns=[*CURVES, "per_class", "lost"], errors="ignore").to_csv(path, index=False)
 
 
 def pack(record: Record, path: str | os.PathLike) -> None:

@@ -140,6 +140,22 @@ def test_a_warning_fails_the_site_and_is_found_again_next_time(project):
     assert (project / "_build" / "html" / "book" / "page.html").exists()
 
 
+def test_links_to_the_repository_come_with_its_address(project):
+    shutil.copytree(ROOT / "book", project / "book")
+    config = (ROOT / "_config.yml").read_text().replace("/OWNER/", "/someone/")
+    (project / "_config.yml").write_text(config)
+    (project / "_toc.yml").write_text("format: jb-book\nroot: notebooks/00-first\n")
+    notebook = nbformat.read(project / "notebooks" / "00-first.ipynb", as_version=4)
+    link = f"{repository.COLAB}someone/alf-book/blob/main/notebooks/00-first.ipynb"
+    notebook.cells[0].source += f"\n\n[Open this notebook in Colab]({link})\n"
+    nbformat.write(notebook, project / "notebooks" / "00-first.ipynb")
+    assert build.build_site(project / "notebooks") == 0
+    page = (project / "_build" / "html" / "notebooks" / "00-first.html").read_text()
+    assert page.count(f'href="{link}"') == 2, "the rocket, and the first line"
+    assert 'href="https://github.com/someone/alf-book"' in page
+    assert 'content="https://someone.github.io/alf-book/_static/preview.png"' in page
+
+
 # --- the repository's address -----------------------------------------------------------------
 
 

@@ -26,6 +26,7 @@ from alfs_utils.recommend import recommend
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import explorables
 
+SOURCE = ROOT / "book" / "_ext" / "explorables.js"
 PLACES = {
     "book/preface.md": ["simplex"],
     "notebooks/00-quickstart.ipynb": ["race"],
@@ -194,11 +195,12 @@ MUTANTS = {
 
 
 def test_mutants_of_the_script_are_seen(visit, cases):
-    page, source = visit("blank"), explorables.script()
+    page, source = visit("blank"), SOURCE.read_text()
     some = [part[:100] for part in cases]
     for old, new in MUTANTS.items():
         assert source.count(old) == 1, old
-        page.evaluate("source => { (0, eval)(source); }", source.replace(old, new))
+        mutant = explorables.shortened(source.replace(old, new))
+        page.evaluate("source => { (0, eval)(source); }", mutant)
         assert differences(page, some), f"{old} -> {new}"
 
 
@@ -249,6 +251,12 @@ def said(page):
     """The verdict that is seen, after the next frame."""
     page.wait_for_timeout(50)
     return page.locator(".alf-say").text_content().replace("\N{NO-BREAK SPACE}", " ")
+
+
+def told(page):
+    """What is said of the ball, after the next frame."""
+    page.wait_for_timeout(50)
+    return page.locator(".alf-buttons + .alf-note").text_content()
 
 
 def spoken(page):
@@ -311,6 +319,65 @@ def test_keys_move_the_noise_and_the_loss(visit):
     assert slider.count() == 0, "CE has no parameter"
 
 
+def test_the_strongest_rival_is_named_where_it_is(visit):
+    page = visit("small")
+    corners = page.locator(".alf-triangle text")
+    assert corners.all_text_contents() == ["right label", "label B: strongest rival", "label C"]
+    drag(page, page.locator(".alf-ring"), 60, 0)
+    assert weights_of(page)[2] > weights_of(page)[1]
+    assert corners.all_text_contents() == ["right label", "label B", "label C: strongest rival"]
+
+
+def test_a_clean_level_off_the_axis_points_out_of_it(visit):
+    page = visit("simplex")
+    ring, mark = page.locator(".alf-ring"), page.locator(".alf-mark")
+    drag(page, ring, 0, 300)
+    assert weights_of(page)[0] == 0 and "does not lead: c = 0." in said(page)
+    assert mark.get_attribute("d") == "M12 18l12 -7v14z"
+    assert (
+        page.locator(".alf-level").first.text_content() == "c\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}0"
+    )
+    ring.focus()
+    for _ in range(30):
+        page.keyboard.press("Shift+ArrowUp")
+    assert weights_of(page) == [1, 0, 0]
+    for loss in ("AGCE", "CE"):
+        page.get_by_label("loss").select_option(loss)
+        assert said(page) == "✓ Certified: no label is wrong, so every loss will do."
+    assert mark.get_attribute("d") == "M308 18l-12 -7v14z"
+
+
+def test_it_says_that_the_ring_can_be_dragged_until_it_was(visit):
+    page = visit("small")
+    ring = page.locator(".alf-ring")
+    hint = "ring => getComputedStyle(ring, '::before').content"
+    assert "drag, or arrow keys" in ring.evaluate(hint)
+    assert ring.evaluate("ring => getComputedStyle(ring).cursor") == "grab"
+    drag(page, ring, 5, 5)
+    assert ring.evaluate(hint) == "none"
+
+
+@pytest.mark.parametrize(("name", "width"), [("simplex", 704), ("simplex", 390), ("small", 390)])
+def test_nothing_jumps(visit, name, width):
+    """The panel is as high for the longest sentence as for the shortest."""
+    page = visit(name, width=width, reduced_motion="reduce")
+    panel, ring = page.locator(".alf-explorable"), page.locator(".alf-ring")
+    heights = {panel.bounding_box()["height"]}
+    ring.focus()
+    for key in ["ArrowUp"] * 12 + ["ArrowDown"] * 22:
+        page.keyboard.press(f"Shift+{key}")
+        page.wait_for_timeout(30)
+        heights.add(panel.bounding_box()["height"])
+    for loss in ["CE", "GCE", "MAE", "AUL", "AEL"] if name == "simplex" else []:
+        page.get_by_label("loss").select_option(loss)
+        for button in ("start over", "drop a ball", "set a trap"):
+            page.get_by_role("button", name=button).click()
+            page.get_by_label("loss").select_option(loss)
+            page.wait_for_timeout(50)
+            heights.add(panel.bounding_box()["height"])
+    assert max(heights) - min(heights) < 1
+
+
 def test_a_preset_has_the_clean_level_of_its_noise(visit):
     page = visit("simplex")
     for name, c in [
@@ -325,11 +392,25 @@ def test_a_preset_has_the_clean_level_of_its_noise(visit):
 def test_the_ball_is_caught_by_a_certified_loss(visit):
     """AGCE(1, 2) is certified, and has a local minimum in the corner of the rival (chapter 7)."""
     page = visit("simplex", reduced_motion="reduce")
-    page.get_by_role("button", name="a trap").click()
-    words = said(page)
-    assert words.startswith("✓ Certified") and "The ball is caught" in words
+    page.get_by_role("button", name="set a trap: AGCE(1, 2), c = 1.2").click()
+    assert said(page).startswith("✓ Certified: c = 1.20 exceeds 1/r = 1.")
+    assert "The ball is caught" in told(page) and told(page) in spoken(page)
     page.get_by_label("loss").select_option("AEL")
-    assert "came to rest at the dot" in said(page)
+    assert "came to rest at the dot" in told(page)
+
+
+def test_the_ball_is_taken_away_and_all_starts_over(visit):
+    page = visit("simplex", reduced_motion="reduce")
+    first, weights = said(page), weights_of(page)
+    page.get_by_role("button", name="drop a ball").click()
+    ball, dot = page.locator(".alf-ball"), page.locator(".alf-triangle .alf-dot")
+    assert float(ball.get_attribute("r")) < float(dot.get_attribute("r")), "the dot is seen below"
+    page.get_by_role("button", name="take the ball away").click()
+    page.wait_for_timeout(50)
+    assert ball.count() == 0 and "Tap the triangle" in told(page) and said(page) == first
+    page.get_by_role("button", name="set a trap").click()
+    page.get_by_role("button", name="start over").click()
+    assert said(page) == first and weights_of(page) == weights and ball.count() == 0
 
 
 def test_a_tap_drops_a_ball_that_rolls(visit):
@@ -339,7 +420,7 @@ def test_a_tap_drops_a_ball_that_rolls(visit):
     page.wait_for_function("document.querySelector('.alf-ball')")
     first = page.locator(".alf-ball").get_attribute("cy")
     page.wait_for_function(
-        "document.querySelector('.alf-say').textContent.includes('came to rest')"
+        "document.querySelector('.alf-buttons + .alf-note').textContent.includes('came to rest')"
     )
     assert float(page.locator(".alf-ball").get_attribute("cy")) < float(first)
 
@@ -382,6 +463,7 @@ def record_of(page, method):
 def test_scrubbing_shows_the_recorded_epoch(visit):
     page = visit("race")
     slider = page.get_by_role("slider")
+    assert slider.input_value() == slider.get_attribute("max"), "the whole race is seen at first"
     for method in ("CE", "AGCE"):
         run = record_of(page, method)
         assert (run["noise"], run["eta"], run["dataset"]) == ("symmetric", 0.8, "mnist")
@@ -428,6 +510,7 @@ def test_playing_runs_to_the_end_and_one_run_can_be_isolated(visit):
 
 def test_without_motion_play_jumps_to_the_end(visit):
     page = visit("race", reduced_motion="reduce")
+    page.get_by_role("slider").fill("3")
     page.get_by_role("button", name="play").click()
     page.wait_for_timeout(50)
     assert page.get_by_role("slider").input_value() == "50"
@@ -495,9 +578,10 @@ def test_a_class_without_samples_leaves_c_unknown(visit):
     page = visit("allow")
     page.get_by_role("textbox").fill("one 3 1 0\ntwo 0 5 1\nthree 0 0 0")
     found = recommend(counts=[[3, 1, 0], [0, 5, 1], [0, 0, 0]])
-    assert said(page).startswith("✗ Refused. c = unknown, 95 % interval 0 to ")
+    assert said(page).startswith("✗ Refused. c = unknown (95 % interval 0 to ")
     assert "lead in class one, two, three." in said(page) and found.doubtful == (0, 1, 2)
-    assert "c = unknown" in page.locator(".alf-mark + text").text_content().replace("\xa0", " ")
+    assert "c = unknown" in page.locator(".alf-level").text_content().replace("\xa0", " ")
+    assert page.locator(".alf-mark").count() == 0
 
 
 def test_refusals_name_the_class(visit):

@@ -302,7 +302,7 @@ def test_a_record_of_other_data_or_labels_is_refused(ledger, name):
 
 def test_an_unfinished_or_unknown_run_is_refused(ledger):
     record = json.loads(records.path_of(CONFIG, ledger).read_text())
-    record |= {name: record[name][:1] for name in (*records.CURVES, "per_class")}
+    record |= {name: record[name][:1] for name in (*records.CURVES, "per_class", "lost")}
     record["status"] = "the training loss of epoch 2 is nan"
     records.write(records.seal(record), ledger)
     with pytest.raises(ValueError, match="expected a finished run, got 'the training loss"):

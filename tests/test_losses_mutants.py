@@ -56,19 +56,19 @@ MUTANTS = {
     ),
     # normalisers
     "normalised: label left out of the sum": (
-        "prediction.pick(all_classes) / total",
-        "prediction.pick(all_classes) / (total - prediction.pick(all_classes))",
+        "return self.loss._per_example(prediction) / total",
+        "own = self.loss._per_example(prediction)\n        return own / (total - own)",
     ),
-    "normalised: no floor": (".clamp(min=torch.finfo(all_classes.dtype).tiny)", ""),
+    "normalised: no floor": ("torch.where(total >= torch.finfo(total.dtype).tiny, total, 1.0)", "total"),
     "NCE: mean for sum": (
-        "prediction.log_u / prediction.total(prediction.log_probs)",
-        "prediction.log_u / prediction.total(prediction.log_probs) * prediction.log_probs.shape[1]",
+        "prediction.log_u / torch.where(total < 0, total, -1.0)",
+        "prediction.log_u / torch.where(total < 0, total, -1.0) * prediction.log_probs.shape[1]",
     ),
     # successors
     "AMSE: Brier": ("in_float32_range(self, (self.a, 2.0))", "self.a = 1.0"),
-    "AMSE: not divided": ("        return (own + square) / u.shape[1]", "        return own + square"),
+    "AMSE: not divided": (" / classes)", ")"),
     "NNCE: no clamp": ("log_u.clamp(min=floor)", "log_u"),
-    "NNCE: label left out of the sum": ("return 1 - prediction.pick(v) / total", "return 1 - prediction.pick(v) / (total - prediction.pick(v))"),
+    "NNCE: label left out of the sum": ("counted(1 - prediction.pick(v) / total)", "counted(1 - prediction.pick(v) / (total - prediction.pick(v)))"),
     "biased MAE: half the bias": ("Decimal(self.eps).exp() if isinstance(u, Decimal) else math.exp(self.eps)", "Decimal(self.eps / 2).exp() if isinstance(u, Decimal) else math.exp(self.eps / 2)"),
     "slope of biased MAE": ("return -2 * b / (1 + (b - 1) * u) ** 2", "return -2 * b / (1 + (b - 1) * u)"),
     # compatibility
@@ -109,8 +109,8 @@ MUTANTS = {
     "NLNL: not uniform": ("return k + (k >= target)", "return k // 2 + (k // 2 >= target)"),
     "NLNL: global generator": ("generator=self.generator, device", "device"),
     "NLNL: clamped": ("return -prediction.log_complement()", "return -torch.log((1 - prediction.log_u.exp()).clamp(min=1e-5))"),
-    "NLNL: others' logsumexp alone": ("torch.where(self.log_u < LOG_HALF, below", "torch.where(self.log_u < -1e9, below"),
-    "NLNL: log1p alone": ("torch.where(self.log_u < LOG_HALF, below", "torch.where(self.log_u < 0, below"),
+    "NLNL: others' logsumexp alone": ("torch.where(self.log_u >= LOG_HALF, others", "torch.where(self.log_u >= -1e9, others"),
+    "NLNL: log1p alone": ("torch.where(self.log_u >= LOG_HALF, others", "torch.where(self.log_u >= 0, others"),
 }  # fmt: skip
 
 

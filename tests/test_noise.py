@@ -5,11 +5,14 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
 import struct
 import subprocess
 import sys
 import time
+import zipfile
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -681,6 +684,14 @@ def first_label_changed(labels):
     return labels
 
 
+def with_a_header(path, shape):
+    """Write labels whose header claims a shape that the file does not have."""
+    header = f"{{'descr': '<i8', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    head = b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("labels.npy", head + bytes(16))
+
+
 DISAGREEMENTS = {
     "labels_sha256 .*, as labels.json says": change_array("labels", first_label_changed),
     "clean_sha256": change_array("clean", lambda x: x[::-1]),
@@ -692,6 +703,23 @@ DISAGREEMENTS = {
     "clean_level 6, as": change_card(lambda card: card["facts"].update(clean_level=6)),
     "num_samples 99, .*got 100": change_card(lambda card: card["facts"].update(num_samples=99)),
     "labels_sha256 None, as": change_card(lambda card: card["facts"].pop("labels_sha256")),
+    "made_sha256 .*, as": change_card(lambda card: card["made"].update(recipe="pairflip 0.3")),
+    "made_sha256 '.*, as": change_card(lambda card: card["made"].update(seed=999)),
+    "made_sha256 '.*', as": change_card(lambda card: card["made"].update(counts="exact")),
+    "generator 'MT19937', as": change_card(lambda card: card.update(generator="MT19937")),
+    "seed: expected an int of at least 0, got 'x'": change_card(
+        lambda card: card["made"].update(seed="x")
+    ),
+    "seed: expected an int of at least 0, got -1": change_card(
+        lambda card: card["made"].update(seed=-1)
+    ),
+    "counts: expected one of .*, got 'banana'": change_card(
+        lambda card: card["made"].update(counts="banana")
+    ),
+    "recipe: expected a string, got 3": change_card(lambda card: card["made"].update(recipe=3)),
+    "'generator'": change_card(lambda card: card.pop("generator")),
+    "MemoryError|header": lambda path: with_a_header(path, "(99999999999999,)"),
+    "header": lambda path: with_a_header(path, "-" * 20_000 + "1"),
     "T: expected rows": change_array("T", lambda T: T * np.nan),
     "labels: expected values in .*got 4": change_array("labels", lambda x: x + 1),
     "clean: expected 99 labels": change_array("labels", lambda x: x[1:]),
@@ -718,6 +746,53 @@ def test_damaged_files_are_refused(tmp_path, message):
     path = sample().save(tmp_path / "labels")
     DISAGREEMENTS[message](path)
     with pytest.raises(ValueError, match=f"^path: expected .*({message}).*labels.npz"):
+        NoisyLabels.load(path)
+
+
+@pytest.mark.parametrize("change", [{"seed": 999}, {"counts": "exact"}, {"seed": 2**70}])
+def test_a_card_that_draws_other_labels_is_refused(tmp_path, change):
+    """Not even if every sum in the card is right."""
+    noisy = replace(sample(), **change)
+    with pytest.raises(ValueError, match=r"^labels: expected those that .* draws, got others"):
+        noisy.save(tmp_path / "labels")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NoisyLabels, "_is_as_drawn", lambda self: True)
+        path = noisy.save(tmp_path / "labels")
+    with pytest.raises(ValueError, match=r"^path: expected the labels that .* draws, as labels"):
+        NoisyLabels.load(path)
+
+
+@pytest.mark.parametrize("dataset, kind", [("mnist", "symmetric"), ("cifar10", "asymmetric")])
+@pytest.mark.parametrize("eta", [0.4, np.float32(0.3), Fraction(9, 10)])
+def test_official_labels_are_drawn_again(tmp_path, dataset, kind, eta):
+    noisy = official_alfs(cycle(10, 101), dataset, kind, eta, 3)
+    path = noisy.save(tmp_path / "labels")
+    assert NoisyLabels.load(path).sha256 == noisy.sha256
+    with pytest.raises(ValueError, match="labels: expected those that"):
+        replace(noisy, seed=4, labels=noisy.labels).save(path)
+
+
+def test_labels_that_nobody_drew_are_saved_as_they_are(tmp_path):
+    labels, clean = np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2])
+    noisy = NoisyLabels(labels, clean, transition_matrix(clean, labels), 0, "human", "by hand")
+    assert NoisyLabels.load(noisy.save(tmp_path / "labels")).recipe == "by hand"
+
+
+def test_labels_that_the_matrix_excludes_are_refused():
+    T = pairflip(3, 0.2)
+    NoisyLabels(np.array([0, 1, 2]), np.array([0, 0, 2]), T, 0, "iid")
+    with pytest.raises(ValueError, match=r"^labels: .* T gives to class 0, got 2 at index 1$"):
+        NoisyLabels(np.array([0, 2, 2]), np.array([0, 0, 2]), T, 0, "iid")
+    always = pairflip(2, 1.0)
+    with pytest.raises(ValueError, match=r"^labels: .* T gives to class 1, got 1 at index 0$"):
+        NoisyLabels(np.array([1]), np.array([1]), always, 0, "exact")
+
+
+def test_a_pipe_does_not_hang(tmp_path):
+    path = sample().save(tmp_path / "labels")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match=r"labels\.npz: expected a regular file"):
         NoisyLabels.load(path)
 
 

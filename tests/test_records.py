@@ -358,13 +358,13 @@ def test_a_record_under_another_name_is_refused(record, tmp_path):
 
 
 def test_a_run_that_was_not_finite_is_a_record_too(record, tmp_path):
-    ended = {name: record[name][:1] for name in (*CURVES, "per_class")}
+    ended = {name: record[name][:1] for name in (*CURVES, "per_class", "lost")}
     ended = changed(record, status="the training loss of epoch 2 is nan", **ended)
     records.write(ended, tmp_path)
     (row,) = records.load(tmp_path).itertuples()
     assert row.status == ended["status"] and math.isnan(row.last)
     assert row.test_accuracy == record["test_accuracy"][:1]
-    none = {name: [] for name in (*CURVES, "per_class")}
+    none = {name: [] for name in (*CURVES, "per_class", "lost")}
     records.write(changed(record, status="the training loss of epoch 1 is inf", **none), tmp_path)
     assert records.load(tmp_path)[["last", "best", "noisy_validation"]].isna().all(axis=None)
 
@@ -424,7 +424,7 @@ def test_what_answers_rest_on():
 def test_runs_are_found_in_the_order_of_the_question(record, tmp_path):
     for seed in (2, 0, 1):
         records.write(of(record, init_seed=seed), tmp_path)
-    none = {name: [] for name in (*CURVES, "per_class")} | {
+    none = {name: [] for name in (*CURVES, "per_class", "lost")} | {
         "status": "the training loss of epoch 1 is nan"
     }
     records.write(changed(of(record, init_seed=3), **none), tmp_path)
@@ -441,14 +441,14 @@ def test_csv_round_trip(record, tmp_path):
     frame = records.load(tmp_path)
     records.to_csv(frame, tmp_path / "all.csv")
     back = pd.read_csv(tmp_path / "all.csv")
-    plain = frame.drop(columns=[*CURVES, "per_class"])
+    plain = frame.drop(columns=[*CURVES, "per_class", "lost"])
     assert (tmp_path / "all.csv").read_text().count("\n") == 3
     pd.testing.assert_frame_equal(back, plain, check_dtype=False)
 
 
 def seconds_to_load(record, folder, monkeypatch, n):
     """Least of some times that the CPU takes for n records of 50 epochs."""
-    many = {name: record[name] * 25 for name in CURVES} | {"per_class": []}
+    many = {name: record[name] * 25 for name in (*CURVES, "lost")} | {"per_class": []}
     monkeypatch.setattr(os, "fsync", lambda _: None)
     for seed in range(n):
         records.write(changed(of(record, epochs=50, init_seed=seed), **many), folder)

@@ -10,6 +10,9 @@ import shutil
 import subprocess
 import sys
 import threading
+import tomllib
+import zipfile
+from collections import Counter
 from types import SimpleNamespace
 from urllib.parse import unquote
 
@@ -24,6 +27,7 @@ from sympy.parsing import sympy_parser
 
 import alfs_utils
 from alfs_utils import losses, records
+from alfs_utils.paper.verdicts import VERDICTS
 
 HTML = ROOT / "_build" / "html"
 
@@ -50,15 +54,73 @@ def test_every_page_is_there_and_reachable(site):
         assert f"{name.removeprefix('book/')}.html" in landing or name == names()[0]
 
 
-def test_notebook_pages_link_to_colab_and_hand_out_the_notebook(site):
-    config = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
-    owner_name = config["url"].removeprefix("https://github.com/")
+def test_notebook_pages_hand_out_the_notebook(site):
     for name in names():
         if name.startswith("notebooks/"):
-            link = f"/github/{owner_name}/blob/{config['branch']}/{name}.ipynb"
-            assert link in (site / f"{name}.html").read_text()
             assert (ROOT / f"{name}.ipynb").exists()
             assert '"outputs"' in (site / "_sources" / f"{name}.ipynb").read_text()
+
+
+def test_no_link_leads_to_an_address_that_is_not_there_yet(site):
+    """`test_build` sees that the links come once there is one."""
+    url = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"]
+    for name in names() if "/OWNER/" in url else ():
+        assert not re.search(r'href="[^"]*/OWNER/', (site / f"{name}.html").read_text()), name
+
+
+def test_next_leads_through_quickstart_and_guide_to_the_chapters_before_any_manual():
+    first = ["preface", "quickstart", "which-loss", "label-noise", "asymmetric-losses"]
+    assert [name.split("/")[-1].lstrip("0123456789-") for name in names()[:5]] == first
+    manuals = ["book/how-to-run", "book/reproduce", "book/api"]
+    chapters = [name for name in names() if re.match(r"notebooks/\d", name)]
+    assert min(map(names().index, manuals)) > max(map(names().index, chapters))
+
+
+def test_every_page_says_what_it_is_and_which_edition(site):
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    revision = subprocess.check_output(["git", "log", "-1", "--format=%h"], cwd=ROOT, text=True)
+    descriptions = set()
+    for name in names():
+        text = (site / f"{name}.html").read_text()
+        if not name.startswith("book/api"):
+            (words,) = re.findall(r'<meta name="description" content="(.*?)"', text)
+            assert 60 <= len(words) <= 202, name
+            descriptions.add(words)
+        assert f"Version {version}" in text and revision.strip() in text
+        assert 'property="og:image" content="../' in text
+    assert len(descriptions) > 0.9 * sum(not name.startswith("book/api") for name in names())
+    assert (site / "_static" / "preview.png").stat().st_size > 10_000
+    (title,) = re.findall("<title>(.*?)</title>", (site / f"{names()[0]}.html").read_text())
+    assert title.count("Asymmetric losses, executed") == 1
+
+
+def test_the_landing_page_has_the_numbers_of_records_and_verdicts(site):
+    text = re.sub(r"<.*?>", "", (site / "book" / "preface.html").read_text())
+    text = re.sub(r"\s+", " ", text)
+    counts = Counter(v.verdict for v in VERDICTS if not v.ours)
+    assert f"We checked {counts.total()} statements of the paper." in text
+    for words, kind in {"True as printed": "true", "After a repair": "repaired"}.items():
+        assert f" {words}: {counts[kind]}." in text
+    runs = records.load(ROOT / "results").query(
+        "dataset == 'mnist' and noise == 'symmetric' and eta == 0.8"
+    )
+    ends = {loss: group.iloc[0] for loss, group in runs.groupby("loss")}
+    ce, agce = ends["CELoss()"], ends[str(losses.from_paper("AGCE", "mnist"))]
+    assert f"It ends at {ce['last']:.0f} %, because it has memorised {ce['repeated']:.0f} %" in text
+    assert (
+        f"AGCE has memorised {agce['repeated']:.0f} % of them and reads {agce['last']:.0f} %"
+        in text
+    )
+    assert "{{ " not in text
+
+
+def test_records_can_be_taken_away_in_one_file(site):
+    with zipfile.ZipFile(site / "records.zip") as archive:
+        inside = {name for name in archive.namelist() if name.startswith("results/mnist/")}
+        assert {f"results/mnist/{p.name}" for p in (ROOT / "results" / "mnist").iterdir()} == inside
+        assert b"test_accuracy" in archive.read(min(inside))
+    for link in ("ledger.csv", "records.zip"):
+        assert f'href="../{link}"' in (site / "book" / "how-to-read.html").read_text()
 
 
 TABLES_OF_RUNS = {
@@ -83,6 +145,19 @@ def test_tables_of_runs_link_to_the_whole_ledger(site, chapter):
     assert list(table["id"]) == list(ledger["id"])
     assert np.allclose(table["last"], ledger["last"].astype(float), rtol=0, atol=1e-6)
     assert {"loss", "dataset", "noise", "eta", "best", "noisy_validation"} <= set(table)
+
+
+def test_figures_are_counted_by_chapter():
+    counted = {
+        "notebooks/07-asymmetry-ratio": {"figure": {"late": (11,), "early": (2,)}},
+        "notebooks/09b-more": {"figure": {"x": (12,)}, "table": {"y": (3,)}},
+        "notebooks/guides/which-loss": {"figure": {"z": (1,)}},
+    }
+    assert extension("figure_numbers").by_chapter(counted) == {
+        "notebooks/07-asymmetry-ratio": {"figure": {"early": ("7", 1), "late": ("7", 2)}},
+        "notebooks/09b-more": {"figure": {"x": ("9b", 1)}, "table": {"y": ("9b", 1)}},
+        "notebooks/guides/which-loss": {"figure": {"z": (1,)}},
+    }
 
 
 # --- the API reference ------------------------------------------------------------------------

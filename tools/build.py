@@ -3,6 +3,7 @@
     python tools/build.py book      execute what changed into _build/, then build the site from it
     python tools/build.py execute   refresh the committed outputs in notebooks/
     python tools/build.py site      build the site from the committed outputs, executing nothing
+    python tools/build.py offline   pack the site that was built into _build/alf-book.zip
 
 Notebooks run in order, each in a fresh kernel, with papermill. Run it through `make`.
 """
@@ -11,11 +12,13 @@ import argparse
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import time
 import warnings
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -32,7 +35,7 @@ INPUTS = ["alfs_utils", "results", "book", "tools", "requirements.txt", "_config
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["book", "execute", "site"])
+    parser.add_argument("command", choices=["book", "execute", "site", "offline"])
     parser.add_argument("--nb", default="", help="only notebooks whose name contains this text")
     parser.add_argument("--profile", default="quick", choices=["quick", "paper"])
     options = parser.parse_args(argv)
@@ -44,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
         return execute_changed(notebooks) or build_site(EXECUTED)
     if options.command == "execute":
         return execute_all(notebooks, options.profile)
+    if options.command == "offline":
+        return pack()
     return build_site(ROOT / "notebooks")
 
 
@@ -197,7 +202,9 @@ def build_site(notebooks: Path) -> int:
         forget_site()  # Sphinx warns about a page only when it reads it: the next build must, too
         print(f"the site was not built cleanly (status {status}): see above", file=sys.stderr)
         return status
+    write_front_door(BUILD / "html" / "index.html")
     write_ledger(BUILD / "html" / "ledger.csv")
+    write_records(BUILD / "html" / "records.zip")
     print(f"site built in {time.perf_counter() - start:.1f} s")
     print(BUILD / "html" / "index.html")
     return 0
@@ -209,6 +216,41 @@ def write_ledger(path: Path) -> None:
     from alfs_utils import records
 
     records.to_csv(records.load(ROOT / "results"), path)
+
+
+def write_records(path: Path) -> None:
+    """Write all of results/, every curve included, into one archive; it repeats byte for byte."""
+    folder = ROOT / "results"
+    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and ".work" not in f.parts]
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in files:
+            entry = zipfile.ZipInfo(file.relative_to(ROOT).as_posix())
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+
+
+FRONT_DOOR = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Asymmetric losses, executed</title>
+<meta http-equiv="refresh" content="0; url={page}"><link rel="icon" href="data:,"></head>
+<body><p><a href="{page}">Asymmetric losses, executed</a></p></body>
+</html>
+"""
+
+
+def write_front_door(path: Path) -> None:
+    """Lead from index.html to the landing page; Jupyter Book's own has no title and no language."""
+    (root,) = re.findall(r"(?m)^root: (\S+)", (ROOT / "_toc.yml").read_text())
+    path.write_text(FRONT_DOOR.format(page=f"{root}.html"))
+
+
+def pack() -> int:
+    """Pack the site that was built into one file, which opens from the disk once it is unpacked."""
+    folder = BUILD / "html"
+    if not (folder / "index.html").exists():
+        print("there is no site yet: make site", file=sys.stderr)
+        return 1
+    print(shutil.make_archive(BUILD / "alf-book", "zip", BUILD, "html"))
+    return 0
 
 
 def stage(notebooks: Path) -> None:

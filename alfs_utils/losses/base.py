@@ -11,13 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alfs_utils._arguments import integer, option, real
+from alfs_utils._arguments import array, integer, option, real, shown
 from alfs_utils.losses.numerics import like, log, on_probability
 
 # --- the call: from logits and targets to a reduced loss --------------------------------------
 
 REDUCTIONS = ("mean", "sum", "none")
 COMPATS = ("formula", "official")
+# What a loss is made with, besides its `_arguments`, and what cannot be checked later.
+FIXED = ("label_smoothing", "coefficients")
 LOG_HALF = math.log(0.5)
 
 
@@ -62,7 +64,8 @@ def check_call(input: Tensor, target: Tensor, weight: Tensor | None, ignore_inde
 class Prediction:
     """Log-probabilities of a batch, seen from its targets.
 
-    log_u is the log-probability of the target, (N, d1, ...). It keeps the class axis if there is no
+    log_u is the log-probability of the target, (N, d1, ...), and 0 where the target is ignored: so
+    a function of it is finite there, whatever the logits. It keeps the class axis if there is no
     target: with class probabilities, and in the sum of a normalised loss.
     """
 
@@ -83,6 +86,12 @@ class Prediction:
             values, self.target, minus, ignore_index=self.ignore_index, reduction="none"
         )
 
+    def counted(self, values: Tensor) -> Tensor:
+        """Return (N, d1, ...) values with 0 where the target is ignored: 0 * nan would be nan."""
+        if self.target is None:
+            return values
+        return values.masked_fill(self.target == self.ignore_index, 0)
+
     def total(self, values: Tensor) -> Tensor:
         return values.sum(1, keepdim=self.target is None)
 
@@ -94,11 +103,13 @@ class Prediction:
             own = torch.where(self.target == self.ignore_index, 0, self.target).unsqueeze(1)
         # logsumexp with one pass less over (N, C) in each direction.
         others = self.log_probs.scatter(1, own, -math.inf)
-        shift = others.detach().amax(1, keepdim=True)
-        others = self.total(others.sub_(shift).exp_()).log()
+        shift = others.detach().amax(1, keepdim=True).nan_to_num()
+        others = self.total(others.sub_(shift).exp_())
+        # Finite in an ignored row of nan, and where all others are masked.
+        others = torch.where(others > 0, others, torch.finfo(others.dtype).tiny).log()
         others = others + (shift if self.target is None else shift.squeeze(1))
         below = torch.log1p(-torch.exp(self.log_u.clamp(max=LOG_HALF)))
-        return torch.where(self.log_u < LOG_HALF, below, others)
+        return torch.where(self.log_u >= LOG_HALF, others, below)  # below has the nan of log_u
 
 
 def dtypes(input: Tensor, target: Tensor, soft: bool) -> tuple[torch.dtype, torch.dtype]:
@@ -210,13 +221,13 @@ class Loss(nn.Module):
         super().__init__()
         if weight is not None:
             if not isinstance(weight, Tensor):
-                weight = torch.as_tensor(weight, dtype=torch.float64)
+                weight = torch.tensor(array("weight", weight, "C numbers", np.float64))
             if not weight.is_floating_point():
                 raise TypeError(f"weight: expected a floating-point tensor, got {weight.dtype}")
             if weight.dim() != 1:
                 raise ValueError(f"weight: expected shape (C,), got {tuple(weight.shape)}")
         self.register_buffer("weight", weight)
-        self.ignore_index = integer("ignore_index", ignore_index)
+        self.ignore_index = ignore_index
         self.reduction = reduction
 
     def __init_subclass__(cls) -> None:
@@ -227,6 +238,21 @@ class Loss(nn.Module):
                 known = parameter.annotation == Unpack[LossOptions]
                 shown += _OPTIONS if known else [parameter]
             init.__signature__ = signature.replace(parameters=shown)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse another value of a parameter: the first one was checked together with the rest."""
+        if name in vars(self) and name in (*self._arguments, *FIXED):
+            raise AttributeError(
+                f"{name}: expected {getattr(self, name)!r} for good, got {shown(value)}: "
+                f"make a new {type(self).__name__}"
+            )
+        if name == "compat":
+            option(name, value, COMPATS)
+        if name == "ignore_index":
+            value = integer(name, value)
+            if not -(2**63) <= value < 2**63:
+                raise ValueError(f"{name}: expected an int64, got {shown(value)}")
+        super().__setattr__(name, value)
 
     @property
     def reduction(self) -> str:
@@ -287,16 +313,23 @@ class Loss(nn.Module):
     def __mul__(self, factor: Any) -> "LossSum":
         if isinstance(factor, bool) or not isinstance(factor, Real):
             return NotImplemented
-        return LossSum([(float(factor), self)])
+        return LossSum([(factor, self)])  # pyright: ignore[reportArgumentType]
 
     __rmul__ = __mul__
+
+    def __truediv__(self, divisor: Any) -> "LossSum":
+        if isinstance(divisor, bool) or not isinstance(divisor, Real):
+            return NotImplemented
+        return self * (1 / real("divisor", divisor, "a finite number > 0", lambda x: x > 0))
 
     def __add__(self, other: Any) -> "LossSum":
         if not isinstance(other, (Loss, nn.CrossEntropyLoss)):
             return NotImplemented
         return LossSum([(1.0, self), (1.0, other)])
 
-    def __radd__(self, other: Any) -> "LossSum":
+    def __radd__(self, other: Any) -> "Loss":
+        if type(other) is int and other == 0:  # where sum([loss, ...]) starts
+            return self
         return as_loss(other) + self if isinstance(other, nn.CrossEntropyLoss) else NotImplemented
 
     def __repr__(self):
@@ -454,7 +487,7 @@ def as_loss(loss: Any) -> Loss:
     if isinstance(loss, Loss):
         return loss
     if not isinstance(loss, nn.CrossEntropyLoss):
-        raise TypeError(f"loss: expected a Loss or nn.CrossEntropyLoss, got {loss!r}")
+        raise TypeError(f"loss: expected a Loss or nn.CrossEntropyLoss, got {shown(loss)}")
     return CELoss(
         loss.weight, loss.ignore_index, loss.reduction, label_smoothing=loss.label_smoothing
     )
@@ -485,9 +518,10 @@ class CELoss(PointwiseLoss, nn.CrossEntropyLoss):  # pyright: ignore[reportIncom
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(weight=weight, ignore_index=ignore_index, reduction=reduction)
-        self.label_smoothing = real(
+        smoothing = real(
             "label_smoothing", label_smoothing, "a number in [0, 1]", lambda x: 0 <= x <= 1
         )
+        vars(self)["label_smoothing"] = smoothing  # torch's constructor has set it to 0
 
     def _formula(self, u):
         return -log(u)

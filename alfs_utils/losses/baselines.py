@@ -83,7 +83,7 @@ class RCELoss(_LinearLoss):
         if self.compat == "formula":
             return super()._per_example(prediction)
         u = prediction.log_probs.exp().clamp(min=1e-7)
-        return self.scale * (prediction.total(u) - prediction.pick(u))
+        return self.scale * prediction.counted(prediction.total(u) - prediction.pick(u))
 
 
 class SCELoss(PointwiseLoss):
@@ -125,7 +125,7 @@ class SCELoss(PointwiseLoss):
         if self.compat == "formula":
             return super()._per_example(prediction)
         u = prediction.log_probs.exp().clamp(min=1e-7)
-        reverse = -self.A * (prediction.total(u) - prediction.pick(u))
+        reverse = -self.A * prediction.counted(prediction.total(u) - prediction.pick(u))
         return torch.sub(self.beta * reverse, prediction.log_u, alpha=self.alpha)
 
     def _of_log_probability(self, log_u):

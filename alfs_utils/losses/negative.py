@@ -93,7 +93,7 @@ class NLNLLoss(Loss):
         self, seed: int = 0, *, compat: str = "formula", **options: Unpack[LossOptions]
     ) -> None:
         super().__init__(**options)
-        self.seed = integer("seed", seed, 0)
+        self.seed = integer("seed", seed, 0, 2**64 - 1)
         self.compat = option("compat", compat, COMPATS)
         self.generator = torch.Generator().manual_seed(self.seed)
 
@@ -131,6 +131,8 @@ class NLNLLoss(Loss):
     def _per_example(self, prediction):
         if prediction.target is not None and prediction.log_probs.shape[1] > 1:
             drawn = self.draw(prediction.target, prediction.log_probs.shape[1])
+            # Not its own ignore_index, which may be a class that was drawn.
+            drawn = drawn.masked_fill(prediction.target == prediction.ignore_index, -100)
             prediction = Prediction(prediction.log_probs, drawn)
         return _negative(prediction, self.compat)
 

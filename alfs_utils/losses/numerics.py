@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alfs_utils._arguments import real
+from alfs_utils._arguments import array, real
 
 # Below this |q| the power law and its logarithmic limit agree to the last bit of a float64.
 TINY_EXPONENT = 1e-20
@@ -81,7 +81,7 @@ def on_probability(
         return y.to(u.dtype) if u.is_floating_point() else y
     if hasattr(u, "__array__"):
         kind = u.dtype if u.dtype.kind == "f" else "float64"
-        x = torch.as_tensor(u.astype("float64"))
+        x = torch.tensor(array("u", u, "probabilities in [0, 1]", "float64").copy())
         legal = (x >= 0) & (x <= 1)
         if not bool(legal.all()):
             raise ValueError(f"u: expected probabilities in [0, 1], got {x[~legal][0].item()}")

@@ -3,10 +3,13 @@
 import numpy as np
 import numpy.typing as npt
 
-from alfs_utils.losses.base import Loss, LossSum
+from alfs_utils._arguments import array, integer
+from alfs_utils.losses.base import Loss, LossSum, as_loss
 from alfs_utils.losses.negative import NLNLLoss
 from alfs_utils.losses.normalised import Normalized
 from alfs_utils.losses.successors import AMSELoss, _NormalizedNegative
+
+MOST_CLASSES = 2**53  # a float holds every k up to here
 
 
 def value_and_pull(loss: Loss, u: npt.ArrayLike, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -28,8 +31,16 @@ def value_and_pull(loss: Loss, u: npt.ArrayLike, k: int) -> tuple[np.ndarray, np
     Returns
     -------
     (value, pull), two float64 arrays of the shape of `u`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or out of range.
     """
-    u = np.asarray(u, dtype="float64")
+    loss, k = as_loss(loss), integer("k", k, 2, MOST_CLASSES)
+    u = array("u", u, "probabilities in [0, 1]", np.float64)
+    if not ((u >= 0) & (u <= 1)).all():
+        raise ValueError(f"u: expected probabilities in [0, 1], got {u[~((u >= 0) & (u <= 1))][0]}")
     other = (1 - u) / (k - 1)
     if isinstance(loss, LossSum):
         parts = [(c, *value_and_pull(part, u, k)) for c, part in loss.terms]

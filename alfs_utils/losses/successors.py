@@ -23,7 +23,8 @@ from alfs_utils.losses.numerics import in_float32_range
 class AMSELoss(Loss):
     """Asymmetric mean square error, L(u, y) = |a e_y - u|^2 / C (Wang et al., ICCV 2025).
 
-    It is not a function of u_y alone. a = 1 is the Brier score over C. JAL is a sum with NCE:
+    It is not a function of u_y alone. a = 1 is the Brier score over C. A class whose logit is -inf
+    is masked, and C does not count it. JAL is a sum with NCE:
     ``NCELoss() + AMSELoss(a=30)`` for CIFAR-10, ``5 * NCELoss() + AMSELoss(a=20)`` for CIFAR-100.
 
     Parameters
@@ -39,11 +40,11 @@ class AMSELoss(Loss):
         in_float32_range(self, (self.a, 2.0))
 
     def _per_example(self, prediction):
-        u = torch.exp(prediction.log_probs)
-        square = prediction.total(u * u)
-        # pick(u), not exp(log_u): ignored elements have log_u = 0
+        log_probs = prediction.log_probs
+        u = torch.exp(log_probs)
+        classes = prediction.total((log_probs > torch.finfo(u.dtype).min).to(u.dtype))
         own = torch.rsub(prediction.pick(u), self.a**2, alpha=2 * self.a)
-        return (own + square) / u.shape[1]
+        return prediction.counted((own + prediction.total(u * u)) / classes)
 
 
 class _NormalizedNegative(Composite):
@@ -66,7 +67,7 @@ class _NormalizedNegative(Composite):
         v = worst - self.loss._of_log_probability(log_u.clamp(min=floor))
         # The sum is 0 only where there are more than 1 / p_min classes.
         total = prediction.total(v).clamp(min=torch.finfo(v.dtype).tiny)
-        return 1 - prediction.pick(v) / total
+        return prediction.counted(1 - prediction.pick(v) / total)
 
     def __repr__(self):
         rest = repr(self.loss).partition("(")[2]

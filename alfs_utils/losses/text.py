@@ -2,6 +2,7 @@
 
 import ast
 
+from alfs_utils._arguments import shown
 from alfs_utils.losses import asymmetric, base, baselines, negative, normalised, successors
 from alfs_utils.losses.base import Loss, LossSum, PointwiseLoss
 
@@ -18,14 +19,15 @@ def loss_from_string(text: str) -> Loss:
         For anything else, naming it (and the known losses, for an unknown name).
     """
     if not isinstance(text, str):
-        raise TypeError(f"text: expected a string, got {text!r}")
+        raise TypeError(f"text: expected a string, got {shown(text)}")
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        loss = _build(ast.parse(text.strip(), mode="eval").body, text)
     except SyntaxError as error:
-        raise ValueError(f"text: expected a loss, got {text!r}: {error.msg}") from None
-    loss = _build(tree, text)
+        raise ValueError(f"text: expected a loss, got {shown(text)}: {error.msg}") from None
+    except (RecursionError, MemoryError):  # the parser's own limit is a MemoryError, too
+        raise ValueError(f"text: expected fewer terms or signs, got {shown(text)}") from None
     if not isinstance(loss, Loss):
-        raise ValueError(f"text: expected a loss, got {text!r}")
+        raise ValueError(f"text: expected a loss, got {shown(text)}")
     return loss
 
 
@@ -45,7 +47,7 @@ def _build(node, text):
     try:
         return ast.literal_eval(node)
     except ValueError:
-        wrong = f"{ast.unparse(node)!r} in {text!r}"
+        wrong = f"{shown(ast.unparse(node))} in {shown(text)}"
         raise ValueError(f"text: expected a loss or a literal, got {wrong}") from None
 
 

@@ -263,3 +263,32 @@ def human(argv: Sequence[str]) -> int:
         return 0
 
     return _guarded(action)
+
+
+# --- lost classes ---------------------------------------------------------------------------
+
+
+def census(argv: Sequence[str]) -> int:
+    """Train the short runs of chapter 12b; start it once per core, the processes share the work."""
+    from alfs_utils.paper import census as room
+    from alfs_utils.paper import short_runs
+
+    parser = argparse.ArgumentParser(prog="python -m alfs_utils census", description=census.__doc__)
+    add = parser.add_argument
+    add("--results", default="results", help="the folder of the results; default: results")
+    add("--part", choices=room.PARTS, help="default: all, in their order of work")
+    add("--list", action="store_true", help="print how much of each part is done, train nothing")
+    options = parser.parse_args(argv)
+
+    def action():
+        if options.list:
+            for name, part in room.PARTS.items():
+                print(f"{len(short_runs.load(options.results, part)):4} of {len(part):4}  {name}")
+            return 0
+        torch.set_num_threads(1)
+        trials = room.PARTS[options.part] if options.part else room.trials()
+        for line in short_runs.run(trials, options.results):
+            print(line, flush=True)
+        return 0
+
+    return _guarded(action)

@@ -34,6 +34,7 @@ class Progress:
     half_accuracy: list[list[float]] = field(default_factory=list)
     half_agreement: list[list[float]] = field(default_factory=list)
     per_class: list[dict[str, Any]] = field(default_factory=list)
+    lost: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,9 @@ class History:
         label when it saw them? None where there are no such images.
     environment : Environment or None
         What the run ran on; None for a history that was read from a record.
+    lost : list of list of int
+        For each epoch the classes that were (almost) never predicted in training although they have
+        labels (`alfs_utils.lost_classes`, which needs no clean label). The first records have none.
     """
 
     config: RunConfig
@@ -95,6 +99,7 @@ class History:
     mixed: bool = False
     per_class: list[dict[str, Any]] = field(default_factory=list)
     environment: Environment | None = None
+    lost: list[list[int]] = field(default_factory=list)
 
     @property
     def last(self) -> float:

@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 from alfs_utils import data, losses, models
 from alfs_utils._arguments import integer
+from alfs_utils.lost_classes import lost_from_counts
 from alfs_utils.training import _allocator, fused, per_class
 from alfs_utils.training.checkpoint import (
     check_writable,
@@ -169,7 +170,9 @@ class Run:
         self.order = stream("order", config.order_seed)
         self.augmentation = stream("augmentation", config.augment_seed)
         self.generators = self.order.get_state(), self.augmentation.get_state()
-        sums = 1 + len(self.repeated.sizes)
+        k = self.dataset.num_classes
+        self.label_counts = torch.bincount(self.given, minlength=k).tolist()
+        sums = 1 + 3 * k  # see `step`
         self.totals = torch.zeros(sums, dtype=torch.float64, device=device)
         self.progress = Progress()
         self.clock = Clock()
@@ -227,8 +230,10 @@ class Run:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         with torch.no_grad():
-            hits = self.repeated.count(index, logits.argmax(1) == given)
-            sums = torch.cat([loss.double().view(1) * len(index), hits])
+            predicted = logits.argmax(1)
+            hits = self.repeated.count(index, predicted == given)
+            loss = loss.double().view(1) * len(index)
+            sums = torch.cat([loss, hits, self.repeated.tally(predicted)])
             self.totals += self._summed(sums)
 
     def epoch(self, path, should_stop):
@@ -254,7 +259,9 @@ class Run:
         self._finish_epoch(n)
 
     def _finish_epoch(self, n):
-        loss, *repeated = self.totals.tolist()
+        k = self.dataset.num_classes
+        loss, *counts = self.totals.tolist()
+        repeated, seen_as = counts[: 2 * k], counts[2 * k :]
         self.totals.zero_()
         now = self.progress
         if not math.isfinite(loss):
@@ -262,9 +269,10 @@ class Run:
             warnings.warn(f"{self.config.loss}: {now.status}", RuntimeWarning, stacklevel=4)
             return
         now.train_loss.append(loss / n)
+        now.lost.append(lost_from_counts(seen_as, self.label_counts))
+        self._warn_of_lost_classes()
         now.fitted.append(100 * sum(repeated) / n)
         if self.noise_rate:
-            k = self.dataset.num_classes
             now.memorised.append(100 * sum(repeated[k:]) / sum(self.repeated.sizes[k:]))
         predicted = self.test()
         if now.epoch in per_class.kept(self.config.epochs):
@@ -274,6 +282,14 @@ class Run:
         now.test_accuracy.append(percent(hits))
         now.half_accuracy.append([percent(hits[half::2]) for half in (0, 1)])
         now.half_agreement.append([percent(agrees[half::2]) for half in (0, 1)])
+
+    def _warn_of_lost_classes(self):
+        """Warn of classes that are lost in the second epoch in a row."""
+        *before, last = [set(), *map(set, self.progress.lost[-3:])]
+        if new := sorted((last & before[-1]) - set.intersection(*before[-2:])):
+            epoch, words = self.progress.epoch, ", ".join(map(str, new))
+            text = f"class {words} (almost) never predicted by epoch {epoch}, though it has labels"
+            warnings.warn(f"{self.config}: {text}; see alfs_utils.lost_classes", RuntimeWarning, 4)
 
     @torch.no_grad()
     def test(self):

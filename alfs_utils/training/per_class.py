@@ -14,6 +14,15 @@ def kept(epochs: int) -> list[int]:
     return sorted({1 + i * epochs // 10 for i in range(10)} | {epochs})
 
 
+def check_lost(lost: list[list[int]], done: int) -> None:
+    """Raise ValueError unless this lists classes for each of the epochs that are done."""
+    if len(lost) != done:
+        raise ValueError(f"lost: expected a list for each of {done} epochs")
+    for classes in lost:
+        if {*map(type, classes)} - {int} or classes != sorted({*classes}) or min([0, *classes]) < 0:
+            raise ValueError(f"lost: expected classes in order, got {classes!r:.60}")
+
+
 def check(entries: list[dict], epochs: int, done: int) -> None:
     """Raise ValueError unless these are the entries of a run with so many of its epochs done."""
     expected = [epoch for epoch in kept(epochs) if epoch <= done]
@@ -55,6 +64,12 @@ class Repeated:
         """
         counts = torch.zeros(len(self.sizes), dtype=torch.float64, device=hits.device)
         return counts.index_add_(0, self.group[index], hits.double())
+
+    def tally(self, predicted: Tensor) -> Tensor:
+        """Count the samples for which each class is predicted: float64 (k,)."""
+        k = len(self.sizes) // 2
+        counts = torch.zeros(k, dtype=torch.float64, device=predicted.device)
+        return counts.index_add_(0, predicted, torch.ones_like(predicted, dtype=torch.float64))
 
     def shares(self, epoch: int, counts: list[float], predicted: Tensor, labels: Tensor) -> dict:
         """Make an entry of `History.per_class` from an epoch's `count` and its test."""

@@ -167,7 +167,7 @@
     const space = tag === "svg" ? "2000/svg" : "1999/xhtml";
     const node = document.createElementNS("http://www.w3.org/" + space, tag);
     for (const [name, value] of Object.entries(attributes || {}))
-      if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+      if (name.startsWith("on")) node[name] = value;
       else node.setAttribute(name, value);
     node.append(...children);
     return node;
@@ -175,14 +175,13 @@
 
   const drawing = (width, height, label) =>
     h("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
-  const line = (x1, y1, x2, y2, kind = "axis") =>
-    `<line class="alf-${kind}" x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}"/>`;
   const text = (x, y, words, anchor = "middle", kind = "text") =>
     `<text class="alf-${kind}" x="${x}" y="${y}" text-anchor="${anchor}">${words}</text>`;
   const circle = (x, y, r, kind, more = "") =>
     `<circle class="alf-${kind}" cx="${x}" cy="${y}" r="${r}" ${more}/>`;
   const polyline = (points, kind, more = "") =>
     `<polyline class="alf-${kind}" points="${points}" ${more}/>`;
+  const line = (x, y, x2, y2, kind = "axis") => polyline([x, y, x2, y2], kind);
 
   const button = (words, onclick) => h("button", { type: "button", onclick }, words);
   const note = (words) => h("p", { class: "alf-note" }, words);
@@ -194,21 +193,17 @@
   }
 
   function slider(label, attributes, oninput) {
-    const name = h("i", {}, label), out = h("span");
+    const name = h("span", {}, label), out = h("span");
     const box = h("input", { type: "range", oninput, ...attributes });
     return { row: h("label", { class: "alf-slider" }, name, box, out), name, box, out };
   }
 
   // Draw at most once a frame, however many events arrive.
   function painter(draw) {
-    let waiting = false;
+    let next;
     return () => {
-      if (waiting) return;
-      waiting = true;
-      requestAnimationFrame(() => {
-        waiting = false;
-        draw();
-      });
+      cancelAnimationFrame(next);
+      next = requestAnimationFrame(draw);
     };
   }
 
@@ -229,20 +224,21 @@
   const show = (x) =>
     Number.isInteger(x) ? x : x === Infinity ? "∞" : Number.isNaN(x) ? "unknown" : x.toPrecision(3);
   const level = (c) => `c\u00a0=\u00a0${show(c)}`;
-  const atLeast = (need) => (need === 1 ? "c\u00a0>\u00a01" : `c\u00a0≥\u00a0${show(need)}`);
 
-  // Clean levels from 1 to 100 on a logarithmic axis: a mark, an interval, the certified band.
+  // Clean levels from 0.5 to 50 on a logarithmic axis: a mark, which points outwards if c lies
+  // beyond; an interval; where the right label does not lead; the certified band.
   function numberLine(svg, c, need, low, high) {
-    const X = (x) => round(12 + 148 * Math.log10(clamp(x || 1, 1, 100)));
-    const box = (kind, x, end, y, height) =>
-      `<rect class="alf-${kind}" x="${x}" width="${end - x}" y="${y}" height="${height}"/>`;
-    svg.innerHTML = box("safe", X(need), 308, 26, 14) + line(12, 33, 308, 33)
-      + (low === undefined ? "" : box("interval", X(low), X(high), 29, 8))
-      + `<path class="alf-mark" d="M${X(c)} 24l-7 -12h14z"/>`
-      + text(clamp(X(c), 30, 290), 9, level(c))
-      + (need < 30 && c < 25 ? text(308, 22, "certified", "end", "safe-text") : "")
-      + [1, 2, 5, 10, 20, 50, 100].map((x) => text(X(x), 55, x)).join("");
-    svg.setAttribute("aria-label", `Clean level ${show(c)}; certified: ${atLeast(need)}`);
+    const X = (x) => round(12 + 148 * Math.log10(2 * clamp(x || 0, 0.5, 50))), x = X(c);
+    const box = (kind, from, to, y, height) =>
+      `<rect class="alf-${kind}" x="${from}" width="${to - from}" y="${y}" height="${height}"/>`;
+    const shape = c < 0.5 ? "18l12 -7v14z" : c > 50 ? "18l-12 -7v14z" : "24l-7 -12h14z";
+    svg.innerHTML = box("bad", 12, X(1), 26, 14) + box("safe", X(need), 308, 26, 14)
+      + line(12, 33, 308, 33) + (low === undefined ? "" : box("interval", X(low), X(high), 29, 8))
+      + (c >= 0 ? `<path class="alf-mark" d="M${x} ${shape}"/>` : "")
+      + text(clamp(x, 30, 286), 9, level(c), "middle", "level")
+      + text(12, 70, "c < 1: a wrong label leads", "start", "bad-text")
+      + text(308, 70, need < 50 ? "certified" : "certified: none", "end", "safe-text")
+      + [0.5, 1, 2, 5, 10, 20, 50].map((v) => text(X(v), 54, v)).join("");
   }
 
   // --- 1: the largest takes all -------------------------------------------------------------
@@ -286,27 +282,29 @@
     return canvas;
   }
 
-  // The pull g(u) / g(1) on a logarithmic axis, its highest point, and the line c.
-  function pullPlot(svg, g, c) {
-    const start = g(0) / g(1), X = (u) => round(34 + 272 * u);
-    const Y = (v) => round(103 - 41 * Math.log10(clamp(v, 0.4, 200)));
+  // The pull g(u) / g(1), its highest point, and c, which it must not reach. The axis grows with c.
+  function pullPlot(svg, g, c, need) {
+    const most = Math.max(4, 1.3 * Math.min(c, 100)), X = (u) => round(26 + 280 * u);
+    const Y = (v) => round(126 - (106 * clamp(v, 0, most)) / most), y = Y(c), high = Y(need);
     const u = Array.from({ length: 61 }, (_, i) => (i / 60) ** 2);
-    svg.innerHTML = [1, 10, 100].map((v) =>
-      line(34, Y(v), 306, Y(v)) + text(28, Y(v) + 4, v, "end")).join("")
-      + line(34, Y(c), 306, Y(c), "c") + text(306, Y(c) - 4, "c", "end")
+    const top = need > 1 ? [26, "start", 34] : [306, "end", 306];
+    svg.innerHTML = `<rect class="alf-bad" x="26" width="280" y="20" height="${y - 20}"/>`
+      + [0, 1, 2, 3, 5, 10, 20, 50, 100].filter((v) => v < 2 || (v > most / 6 && v < most))
+        .map((v) => line(26, Y(v), 306, Y(v)) + text(20, Y(v) + 4, v, "end")).join("")
+      + line(26, y, 306, y, "c") + text(166, y - 4, level(c), "middle", "name")
       + polyline(u.map((x) => [X(x), Y(g(x) / g(1))]).join(" "), "pull")
-      + circle(start > 1 ? 34 : 306, Y(Math.max(start, 1)), 5, "dot")
-      + text(34, 138, "u = 0", "start") + text(306, 138, "u = 1", "end");
-    svg.setAttribute("aria-label", `Pull at u = 0, relative to u = 1: ${show(start)}`);
+      + circle(top[0], high, 5, "dot")
+      + text(top[2], high - 8, `1/r = ${show(need)}`, top[1], "name")
+      + text(26, 143, "u = 0", "start") + text(306, 143, "u = 1", "end");
   }
 
   function simplex(root) {
     const small = root.dataset.size === "small", paint = painter(draw), canvas = shader();
-    let w = [0.5, 0.3, 0.2], start = null, frame = 0;
+    let w, start, frame;
     const svg = drawing(W, H, "The risk of all predictions");
     const ring = h("div", {
       class: "alf-ring", role: "slider", tabindex: 0, "aria-valuemin": 0, "aria-valuemax": 1,
-      "aria-label": "Noise: up and down for the true label, left and right between the others",
+      "aria-label": "Noise: up and down for the right label, left and right between the others",
       onpointerdown: drag, onkeydown: keys,
     });
     const loss = select("loss", Object.keys(LOSSES), paint);
@@ -314,34 +312,39 @@
       w = DATA.rows[noise.box.value] || w;
       paint();
     });
-    const size = slider("a", { min: -2, max: 1, step: 0.01, value: -1 }, paint);
-    const power = slider("q", { min: 0.1, max: 3, step: 0.05, value: 0.5 }, paint);
-    const say = h("p", { class: "alf-say" }), axis = drawing(320, 60), pull = drawing(320, 142);
-    loss.box.value = "AGCE";
-    const left = [
-      h("div", { class: "alf-triangle" }, canvas, svg, ring),
-      note("Ring: how often each label is told. Dot: the best prediction. Bright: low risk."),
+    const size = slider("a: the larger, the more even the pull",
+      { min: -2, max: 1, step: 0.01 }, paint);
+    const power = slider("q", { min: 0.1, max: 3, step: 0.05 }, paint);
+    const say = h("p", { class: "alf-say" }), axis = drawing(320, 74, "Clean level");
+    const pull = drawing(320, 146, "Pull");
+    const ball = button("", () => release(start ? null : [0.1, 0.8, 0.1])), told = note("");
+    const columns = [
+      [h("div", { class: "alf-triangle" }, canvas, svg, ring),
+        note("Triangle: the predictions for three labels, surer towards a corner. Ring: how often "
+          + "each label is told, the noise. Dot: the best prediction. Bright: low risk.")],
+      [small ? "" : loss.row, size.row, small ? "" : power.row,
+        note("Pull: how hard the loss moves a sample, in units of its pull at u = 1. u: the "
+          + "probability that the network gives to the label it is told. 1/r: the highest pull."),
+        pull],
+      [say],
+      [axis, note("c: how many times as often as its strongest rival the right label is told. "
+        + "A loss is certified if 1/r is below c: no wrong label then outpulls the right one.")],
     ];
-    let right = [size.row, say, axis];
     if (!small) {
-      left.push(
-        note("Tap anywhere: from there a ball rolls downhill, by gradient descent."),
-        h("p", { class: "alf-buttons" },
-          button("drop a ball", drop), button("a trap: AGCE(1, 2)", trap)));
-      right = [
-        h("div", { class: "alf-fields" }, loss.row, noise.row), size.row, power.row, say, axis,
-        note("Pull on a sample, relative to u = 1. Its highest point, 1/r, must not lie above c:"),
-        pull,
-      ];
+      columns.push(
+        [noise.row, note("Of ten classes you see the one with the lowest c, with its two strongest "
+          + "rivals. The certificate is that of all ten.")],
+        [h("p", { class: "alf-buttons" }, ball, button("start over", reset),
+          button("set a trap: AGCE(1, 2), c = 1.2", trap)), told]);
       svg.addEventListener("click", (event) => {
         const u = toU(...place(event));
         if (Math.min(...u) > -0.03) release(inside(u.map((x) => Math.max(x, 0.01))));
       });
     }
     root.append(
-      task("The largest takes all.", "Bring the dot into the top corner"
-        + (small ? ": move the slider, or drag the ring." : ". Then do it with the noise alone.")),
-      h("div", { class: "alf-columns" }, h("div", {}, ...left), h("div", {}, ...right)));
+      task("The largest takes all.", "Bring the dot into the top corner: " + (small
+        ? "move the a of AGCE, or drag the ring." : "with the loss, then with the noise alone.")),
+      h("div", { class: "alf-columns" }, ...columns.map((x) => h("div", {}, ...x))));
     const speak = announcer(root);
 
     function place(event) {
@@ -370,21 +373,27 @@
     function move(u) {
       w = inside(u);
       noise.box.value = "as dragged";
+      ring.classList.add("alf-moved");
       paint();
     }
 
-    // Close to the rival's corner.
-    function drop() {
-      release([0.1, 0.8, 0.1]);
+    function settings(a, q, weights) {
+      loss.box.value = "AGCE";
+      size.box.value = a;
+      power.box.value = q;
+      move(weights);
+    }
+
+    function reset() {
+      settings(-1, 0.5, [5, 3, 2]);
+      ring.classList.remove("alf-moved");
+      release(null);
     }
 
     // A certified loss whose risk has a second, local minimum (chapter 7).
     function trap() {
-      loss.box.value = "AGCE";
-      size.box.value = 0;
-      power.box.value = 2;
-      move([1.2, 1, 0.4]);
-      drop();
+      settings(0, 2, [1.2, 1, 0.4]);
+      release([0.1, 0.8, 0.1]);
     }
 
     // At once to the end where motion is not wanted.
@@ -399,58 +408,59 @@
       power.box.max = name === "GCE" ? 1 : 3;
       const a = name === "GCE" ? 0 : 10 ** size.box.value + (name === "AUL"), q = +power.box.value;
       const u = minimiser(name, w, a, q), need = 1 / ratio(name, a, q);
-      const c = w[0] / Math.max(w[1], w[2]), leads = c > 1;
-      const ok = leads && certify(name, w, a, q).verdict === "asymmetric";
+      const rival = Math.max(w[1], w[2]), c = w[0] / rival;
+      const ok = c > 1 && certify(name, w, a, q).verdict === "asymmetric";
+      const corner = (i, words) => words + (w[i] === rival ? ": strongest rival" : "");
       canvas.draw((x) => l(x, a, q), w, risk(name, w, a, q, u.map((x) => Math.max(x, 1e-3))));
-      const [x, y] = toXY(w), [trail, word] = rolled(name, a, q, u);
+      const [x, y] = toXY(w);
       svg.innerHTML = polyline("170,30 30,272 310,272 170,30", "edge")
-        + text(170, 18, "true label") + text(30, 300, "rival") + text(310, 300, "third label")
-        + line(x, y, ...toXY(u), "gap") + circle(...toXY(u), 8, "dot") + trail;
+        + text(170, 18, "right label") + text(0, 300, corner(1, "label B"), "start")
+        + text(340, 300, corner(2, "label C"), "end")
+        + line(x, y, ...toXY(u), "gap") + circle(...toXY(u), 8, "dot") + rolled(name, a, q, u);
       ring.style.left = `${(100 * x) / W}%`;
       ring.style.top = `${(100 * y) / H}%`;
       size.row.hidden = name[0] !== "A";
       power.row.hidden = !/GCE|AUL/.test(name);
-      power.name.textContent = name === "AUL" ? "p" : "q";
+      power.name.textContent = (name === "AUL" ? "p" : "q") + ": at 1 the pull is even";
       size.out.textContent = a.toPrecision(3);
       power.out.textContent = q.toFixed(2);
+      ball.textContent = start ? "take the ball away" : "drop a ball";
       numberLine(axis, c, need);
-      if (!small) pullPlot(pull, (z) => g(z, a, q), c);
+      pullPlot(pull, (z) => g(z, a, q), c, need);
       root.dataset.ok = ok;
-      say.textContent = sentence(ok, leads, c, need, u) + word;
+      say.textContent = sentence(ok, c, need, u);
       ring.setAttribute("aria-valuenow", w[0].toFixed(3));
       ring.setAttribute("aria-valuetext", `weights ${triple(w)}, ${level(c)}`);
-      speak(say.textContent);
+      speak(say.textContent + (start ? told.textContent : ""));
     }
 
-    function sentence(ok, leads, c, need, u) {
-      if (!leads)
-        return `✗ The right label does not lead: ${level(c)}. The largest takes all, `
-          + "and the largest is wrong, whatever the loss.";
-      const needs = need === Infinity ? "no finite c will do"
-        : `it needs ${atLeast(need)}${need === 1 ? "" : " = 1/r"}`;
-      return `${ok ? "✓ Certified." : "✗ Not certified."} The right label leads its rival by `
-        + `${level(c)}. This loss has r = ${show(1 / need)}, so ${needs}. `
-        + `The best prediction is ${ok ? "the right label" : triple(u)}.`;
+    function sentence(ok, c, need, u) {
+      const found = level(c);
+      if (!(c > 1))
+        return `✗ The right label does not lead: ${found}. No loss knows better than the labels.`;
+      if (c === Infinity) return "✓ Certified: no label is wrong, so every loss will do.";
+      return (ok ? `✓ Certified: ${found} exceeds` : `✗ Not certified: ${found} does not exceed`)
+        + ` 1/r\u00a0=\u00a0${show(need)}${need === Infinity ? ", so no finite c will do" : ""}. `
+        + `The best prediction is ${ok ? "the right label" : triple(u)}`
+        + (ok ? "." : ": it repeats wrong labels.");
     }
 
     // The ball as far as it has come; its path follows the noise and the loss.
     function rolled(name, a, q, u) {
-      if (!start) return ["", ""];
+      told.textContent = "Tap the triangle: from there a ball rolls downhill, by gradient descent.";
+      if (!start) return "";
       const path = roll(name, w, a, q, start), last = path.length - 1, upto = Math.min(frame, last);
-      const trail = polyline(path.slice(0, upto + 1).map(toXY).join(" "), "trail")
-        + circle(...toXY(path[upto]), 6, "ball");
       frame = upto < last ? frame + 3 : Infinity;
-      if (upto < last) {
-        paint();
-        return [trail, ""];
-      }
-      const caught = Math.hypot(...path[last].map((x, i) => x - u[i])) > 0.05;
-      return [trail, caught
-        ? " The ball is caught elsewhere: certified is the lowest point, not the way there."
-        : " The ball came to rest at the dot."];
+      if (upto < last) paint();
+      else
+        told.textContent = Math.hypot(...path[last].map((x, i) => x - u[i])) > 0.05
+          ? "The ball is caught elsewhere: the certificate is about the lowest point, not the way."
+          : "The ball came to rest at the dot.";
+      return polyline(path.slice(0, upto + 1).map(toXY).join(" "), "trail")
+        + circle(...toXY(path[upto]), 4, "ball");
     }
 
-    draw();
+    reset();
   }
 
   // --- 2: race to memorise ------------------------------------------------------------------
@@ -474,7 +484,8 @@
     const play = button("▶ play", toggle), table = h("table"), ids = note("");
     root.append(
       task("Race to memorise.",
-        "Recorded runs on MNIST. Up: correct on clean labels. To the right: wrong ones repeated."),
+        "Recorded runs on MNIST; only the loss differs. Up: test digits read correctly. To the "
+          + "right: wrong training labels learned by heart. Which losses stay up on the left?"),
       h("div", { class: "alf-fields" }, noise.row, play), epoch.row, svg,
       note("◆ best epoch, which only clean labels can tell. "
         + "□ epochs that noisy labels choose, one for each half of the test images."), table, ids);
@@ -484,7 +495,7 @@
       runs = DATA.runs.filter((run) => nameOf(run) === noise.box.value);
       epoch.box.max = Math.max(...runs.map((run) => run.accuracy.length));
       only = null;
-      t = 1;
+      t = +epoch.box.max;
       const heads = ["loss", "correct", "repeated", "best (epoch)", "chosen", "last"];
       table.replaceChildren(
         h("tr", {}, ...heads.map((x) => h("th", {}, x))), ...runs.map(entry));
@@ -576,8 +587,8 @@
         `<g opacity="${dim ? 0.15 : 1}">` + polyline(tail.join(" "), "tail", `stroke="${hue}"`)
           + marks(run.chosen[0], "m-5 -5h10v10h-10z", "none")
           + marks(run.best[0], "m0 -6l6 6l-6 6l-6 -6z", hue) + "</g>",
-        dim ? "" : circle(x, y, 6, "racer", `fill="${hue}"`)
-          + text(x + 10, name, run.method, "start", "name"),
+        dim ? "" : line(x, y, x + 10, name - 4, "lead") + circle(x, y, 6, "racer", `fill="${hue}"`)
+          + text(x + 12, name, run.method, "start", "name"),
       ];
     }
 
@@ -627,21 +638,24 @@
     const classes = h("input", { type: "number", min: 2, max: 100, value: 10, oninput: paint });
     const many = h("label", { class: "alf-field" }, "classes", classes);
     const eta = slider("η", { min: 0, max: 1, step: 0.01, value: 0.4 }, paint);
-    const map = drawing(320, 320), axis = drawing(320, 60);
+    const map = drawing(320, 320, "Table"), axis = drawing(320, 74, "Clean level");
     const say = h("p", { class: "alf-say" }), list = h("ul", { class: "alf-losses" });
     root.append(
       task("What does my noise allow?",
         "Paste how often each class was called what, or choose a noise model."),
       h("div", { class: "alf-columns" },
         h("div", {}, source.row, area, many, eta.row, map,
-          note("Row: true class. Column: label given. Ringed: the strongest rival of each class.")),
-        h("div", {}, say, axis, list)));
+          note("Row: true class. Column: label given, same order. Ringed: the strongest rival.")),
+        h("div", {}, say, axis, list,
+          note("c: in each class, the right label is told at least c times as often as its "
+            + "strongest rival. A loss is certified if its highest pull, in units of that at "
+            + "u = 1, is below c."))));
     const speak = announcer(root);
 
     function fill() {
       const { names, counts } = DATA.tables[source.box.value] || {};
       if (names)
-        area.value = [names, ...counts.map((row, i) => [names[i], ...row])]
+        area.value = [["", ...names], ...counts.map((row, i) => [names[i], ...row])]
           .map((row) => row.join("\t")).join("\n");
       draw();
     }
@@ -681,10 +695,11 @@
 
     function sentence({ names, rows }, { low, estimate, high, lows, highs }, counted) {
       const found = level(estimate)
-        + (counted ? `, 95 % interval ${show(low)} to ${show(high)}. ` : ". ");
+        + (counted ? ` (95 % interval ${show(low)} to ${show(high)}). ` : ". ");
       if (low === Infinity) return "✓ No noise: every loss will do.";
       if (low - 1 > TOLERANCE)
-        return `✓ ${found}Certified${counted ? " for the lower end" : ""}, as is every larger a:`;
+        return `✓ ${found}These are certified${counted ? " at its lower end" : ""}, as is every `
+          + "larger a:";
       const doubtful = names.filter((_, i) => !(lows[i] - 1 > TOLERANCE));
       if (high > 1)
         return `✗ Refused. ${found}The right label is not shown to lead in class `
@@ -712,7 +727,6 @@
         : `<rect class="alf-${kind}" x="${edge + j * cell + 1}" y="${i * cell + 1}" `
           + `width="${0.9 * cell}" height="${0.9 * cell}" fill-opacity="${Math.sqrt(x / shade)}"/>`;
       map.setAttribute("viewBox", `0 0 320 ${cell * k}`);
-      map.setAttribute("aria-label", `Heat map of ${k} classes`);
       map.innerHTML = rows.map((row, i) => {
         const size = sum(row) || 1, rival = rivalOf(row, i);
         return (edge ? text(edge - 6, (i + 0.5) * cell + 4, names[i].slice(0, 10), "end") : "")

@@ -145,9 +145,20 @@ def data(root: Path) -> dict:
 
 
 def script() -> str:
-    """The script without indentation and without the lines that hold a comment alone."""
-    source = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
-    return re.sub(r"^\s*//.*\n|^\s+", "", source, flags=re.MULTILINE)
+    """The script as pages get it."""
+    return shortened(Path(__file__).with_suffix(".js").read_text(encoding="utf-8"))
+
+
+def shortened(source: str) -> str:
+    """Without comments, which have lines of their own, and without blanks that mean nothing.
+
+    Text in quotes stays as it is; so do blanks beside + and -, which may be two operators. Every
+    statement ends in a semicolon or a brace, hence lines can be joined.
+    """
+    code = re.sub(r"^\s*//.*\n|^\s+", "", source, flags=re.MULTILINE)
+    parts = re.split(r'("[^"\n]*"|`[^`]*`)', code)
+    parts[::2] = [re.sub(r"\s?([=>,{}()?:*;<|&!])\s?", r"\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def write(root: Path, folder: Path) -> None:

@@ -1,0 +1,111 @@
+"""See a lost class without clean labels: it has labels, and the network (almost) never predicts it.
+
+Training with a flat loss can lose a whole class while loss and agreement with the given labels look
+as they should (chapter 12b). What gives it away is a count: how often is each class predicted, and
+how often is it a label?
+
+>>> given = np.arange(10).repeat(500)
+>>> lost_classes(np.where(given == 7, 1, given), given)
+[7]
+
+The threshold. Of the n labels of a class let a share `right` be right. If the class itself is
+behind more of its labels than any other class is, this is 1/k or more. A network that has not lost
+the class gets at least half of these samples right, and so predicts the class for half of them at
+least. How many they are is left to chance, a binomial B(n, right). A class is called lost if m
+predictions are so few that even 2 m right labels would be: Chernoff's bound for the probability
+that B(n, right) <= 2 m is at most `LEVEL` / k.
+
+So an alarm needs labels: with `right` = 1/10, 66 of a class for m = 0; with 1/100, 917. If you know
+more of your labels, say it with `right`.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from alfs_utils._arguments import integer
+
+__all__ = ["LEVEL", "lost_classes", "lost_from_counts"]
+
+LEVEL = 0.01  # how likely a false alarm for any class is at most, for a network as above
+
+
+def lost_classes(
+    predicted: npt.ArrayLike,
+    given: npt.ArrayLike,
+    num_classes: int | None = None,
+    right: npt.ArrayLike | None = None,
+) -> list[int]:
+    """Return the classes that have labels and are (almost) never predicted.
+
+    Parameters
+    ----------
+    predicted : (n,) array_like of integers
+        The class that the network predicts for each sample: as it sees them in training, or
+        afterwards.
+    given : (n,) array_like of integers
+        Their labels, noisy as they are.
+    num_classes : int, optional
+        k; by default one more than the largest number in either.
+    right : number or (k,) array_like, optional
+        Least share of right labels among the labels of a class, in (0, 1]. By default 1/k. From
+        counts of trusted labels, see `estimation.count_matrix`: diagonal over column sums.
+
+    Returns
+    -------
+    list of int
+        In order; empty if nothing is wrong, or if there are too few labels to tell.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `predicted` and `given` are not classes of the same samples, or `right` is no share.
+    """
+    predicted, given = (_classes(*x) for x in (("predicted", predicted), ("given", given)))
+    if len(predicted) != len(given):
+        raise ValueError(
+            f"predicted: expected a class for each of {len(given)} labels, got {len(predicted)}"
+        )
+    most = max((int(x.max()) for x in (predicted, given) if len(x)), default=0)
+    k = most + 1 if num_classes is None else integer("num_classes", num_classes, most + 1)
+    counts = (np.bincount(x, minlength=k) for x in (predicted, given))
+    return lost_from_counts(*counts, right=right)
+
+
+def lost_from_counts(
+    predicted: Sequence[float] | np.ndarray,
+    given: Sequence[float] | np.ndarray,
+    right: npt.ArrayLike | None = None,
+) -> list[int]:
+    """The same from counts: how often each class was predicted, and was a label, (k,) each."""
+    m, n = np.asarray(predicted, dtype=float), np.asarray(given, dtype=float)
+    if m.shape != n.shape or m.ndim != 1 or not (np.r_[m, n] >= 0).all():
+        raise ValueError(
+            f"predicted, given: expected a count >= 0 for each class, got {m.shape} and {n.shape}"
+        )
+    share = np.broadcast_to(np.asarray(1 / len(m) if right is None else right, float), m.shape)
+    if not ((share > 0) & (share <= 1)).all():
+        raise ValueError(f"right: expected a share in (0, 1] for each class, got {right!r:.60}")
+    few = 2 * m < share * n
+    evidence = _exponent(2 * m[few] / n[few], share[few]) * n[few]
+    return np.flatnonzero(few)[evidence >= math.log(len(m) / LEVEL)].tolist()
+
+
+def _exponent(x, p):
+    """Chernoff: P(B(n, p) <= x n) <= exp(-n _exponent(x, p)) for x < p."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low = np.where(x > 0, x * np.log(x / p), 0.0)
+        return low + np.where(x < 1, (1 - x) * (np.log(1 - x) - np.log(1 - p)), 0.0)
+
+
+def _classes(name, values):
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise TypeError(
+            f"{name}: expected integers of shape (n,), got {array.dtype} of shape {array.shape}"
+        )
+    if array.size and array.min() < 0:
+        raise ValueError(f"{name}: expected classes from 0 on, got {array.min()}")
+    return array.astype(np.int64)

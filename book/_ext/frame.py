@@ -1,0 +1,110 @@
+"""What surrounds every page: description and preview, version and date, links that lead somewhere.
+
+As long as the repository has no public address (`make repository` sets one), links to the
+placeholder are taken off the site: buttons, the lines that open a notebook in Colab, and the rest.
+"""
+
+import subprocess
+import tomllib
+from html import escape
+
+from docutils import nodes
+from landing import root_of
+from sphinx.transforms import SphinxTransform
+
+PLACEHOLDER = "/OWNER/"
+
+
+def is_placeholder(url):
+    return PLACEHOLDER in url
+
+
+class DropDeadLinks(SphinxTransform):
+    """Remove paragraphs that are one link to the placeholder; elsewhere keep the link's words."""
+
+    default_priority = 800
+
+    def apply(self, **kwargs):
+        # The test is on the links alone: with an address, none of them names the placeholder.
+        for link in list(self.document.findall(nodes.reference)):
+            if not is_placeholder(link.get("refuri", "")):
+                continue
+            paragraph = link.parent
+            if isinstance(paragraph, nodes.paragraph) and len(paragraph.children) == 1:
+                paragraph.parent.remove(paragraph)
+            else:
+                paragraph.replace(link, link.children)
+
+
+def prepare(app, config):
+    options = config.html_theme_options
+    if is_placeholder(options.get("repository_url", "")):
+        options |= {name: False for name in ("use_repository_button", "use_issues_button")}
+        options["launch_buttons"] = {}
+    options["extra_footer"] = f"<p>{' · '.join(map(escape, edition(root_of(app))))}</p>"
+
+
+def edition(root):
+    """Version, date and revision of the sources, as far as they are known."""
+    project, words = root / "pyproject.toml", []
+    if project.exists():
+        text = project.read_text(encoding="utf-8")
+        words.append(f"Version {tomllib.loads(text)['project']['version']}")
+    date, revision = git(root, "log", "-1", "--format=%cs %h").split() or ("", "")
+    if revision:
+        changed = git(root, "status", "--porcelain", "--untracked-files=no")
+        words += [date, f"revision {revision}{', with changes' if changed else ''}"]
+    return words
+
+
+def git(root, *arguments):
+    """What git says of the sources; nothing where they are no repository."""
+    try:
+        run = ["git", "-C", str(root), *arguments]
+        return subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def description(doctree):
+    """The first paragraph that says something, in at most 200 characters."""
+    for paragraph in doctree.findall(nodes.paragraph):
+        text = " ".join(paragraph.astext().split())
+        if len(text) > 60 and not isinstance(paragraph.parent, nodes.figure):
+            return text if len(text) <= 200 else text[:200].rsplit(" ", 1)[0] + " …"
+    return ""
+
+
+def head(app, pagename, templatename, context, doctree):
+    """Fill in what search engines and previews read; name the landing page once."""
+    if pagename == app.config.root_doc:
+        context["title"] = "Which losses survive wrong labels?"  # else the book's name stands twice
+    if doctree is None:
+        return
+    words = escape(description(doctree), quote=True)
+    title = escape(f"{context['title']}", quote=True)
+    image = escape(address_of(app, context) + "preview.png")
+    context["metatags"] += (
+        f'<meta name="description" content="{words}" />\n'
+        f'<meta property="og:type" content="article" />\n'
+        f'<meta property="og:title" content="{title}" />\n'
+        f'<meta property="og:description" content="{words}" />\n'
+        f'<meta property="og:image" content="{image}" />\n'
+        '<meta name="twitter:card" content="summary_large_image" />\n'
+    )
+
+
+def address_of(app, context):
+    """Where _static/ lies: on GitHub Pages once there is an address, else beside the page."""
+    url = app.config.html_theme_options.get("repository_url", "")
+    if is_placeholder(url) or "github.com/" not in url:
+        return context["pathto"]("_static/", 1)
+    owner, name = url.rstrip("/").split("/")[-2:]
+    return f"https://{owner}.github.io/{name}/_static/"
+
+
+def setup(app):
+    app.connect("config-inited", prepare, priority=900)
+    app.connect("html-page-context", head, priority=900)
+    app.add_transform(DropDeadLinks)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,184 @@
+"""Short runs, and how chapter 12b reads them."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from alfs_utils import data, training
+from alfs_utils.__main__ import main
+from alfs_utils.losses import AGCELoss, CELoss
+from alfs_utils.paper import census, short_runs
+from alfs_utils.paper.short_runs import Trial, watch
+from alfs_utils.training import RunConfig
+
+CONFIG = RunConfig(
+    3 * AGCELoss(4, 0.2), noise="asymmetric", eta=0.4, epochs=3, batch_size=20, lr=0.02
+)
+
+
+@pytest.fixture(scope="module")
+def watched():
+    return watch(Trial(CONFIG, epochs=3))
+
+
+def test_a_trial_that_changes_nothing_is_the_run(watched):
+    history = training.train(CONFIG)
+    assert watched["test_accuracy"] == pytest.approx(
+        history.per_class[-1]["test_accuracy"], abs=0.06
+    )
+    steps = 1437 // 20 + 1
+    assert watched["steps"] == [0, 25, 50, steps, 2 * steps, 3 * steps]
+    first = np.average(watched["train_loss"][:3], weights=[500, 500, 437])
+    losses = [first, *watched["train_loss"][3:]]
+    assert losses == pytest.approx(history.train_loss, rel=1e-4)
+
+
+def test_what_each_look_counts(watched):
+    given = training.noisy_labels(CONFIG, data.load("digits")).labels
+    k_counts = np.bincount(given, minlength=10)
+    assert (np.sum(watched["given"][:3], axis=0) == k_counts).all()
+    assert [sum(p) for p in watched["predicted"]] == [500, 500, 437, 1437, 1437]
+    flips = {c for c, lead in enumerate(watched["lead"][0]) if lead is not None}
+    assert flips == {2, 3, 5, 6, 7}
+
+
+def test_lead_and_accuracy_of_the_first_look(watched):
+    run = training.loop.Run(CONFIG, torch.device("cpu"))
+    images, labels = run.dataset.test_images, run.dataset.test_labels
+    with torch.no_grad():  # with batch statistics: the network is in training mode
+        parts = run.dataset.normalise(images).split(250)
+        logits = torch.cat([run.network(part) for part in parts])[labels == 7]
+    assert watched["lead"][0][7] == pytest.approx(
+        (logits[:, 7] - logits[:, 1]).mean().item(), abs=2e-3
+    )
+    right = 100 * (logits.argmax(1) == 7).double().mean().item()
+    assert watched["accuracy"][0][7] == pytest.approx(right, abs=0.01)
+
+
+CHANGES = [
+    {"ce_steps": 30},
+    {"warm_up": 30},
+    {"logit_bias": 2.0},
+    {"output_bias": True},
+    {"balanced": True},
+    {"batch_norm": False},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_each_change_changes_the_run(watched, change):
+    changed = watch(Trial(replace(CONFIG, train_size=600), **change))
+    same = watch(Trial(replace(CONFIG, train_size=600)))
+    assert changed["status"] == "finished"
+    assert changed["train_loss"] != same["train_loss"]
+    assert changed["id"] != same["id"]
+
+
+def test_cross_entropy_comes_first_and_then_goes():
+    """All steps with CE are a run of CE; the ids of the two differ, the numbers do not."""
+    short = replace(CONFIG, train_size=300)
+    ours = watch(Trial(short, ce_steps=15))
+    theirs = watch(Trial(replace(short, loss=CELoss())))
+    assert ours["train_loss"] == theirs["train_loss"]
+    assert ours["test_accuracy"] == theirs["test_accuracy"]
+    assert watch(Trial(short, ce_steps=14))["train_loss"] != theirs["train_loss"]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run():
+    wild = watch(Trial(replace(CONFIG, loss="1e39 * CELoss()", train_size=300)))
+    assert "the training loss is" in wild["status"]
+
+
+def test_balanced_labels_weigh_one_over_their_count():
+    trial = Trial(replace(CONFIG, loss=AGCELoss(4, 0.2)), balanced=True)
+    run = short_runs._Watched(trial)
+    counts = torch.bincount(run.given, minlength=10)
+    total = run.criterion.weight * counts
+    assert torch.allclose(total, torch.full((10,), len(run.given) / 10))
+
+
+def test_ids_of_trials_are_their_own():
+    trials = census.trials()
+    assert len({t.id for t in trials}) == len(trials)
+    assert Trial(CONFIG).id == "6ec5e247ca25"
+    parts = [set(part) for part in census.PARTS.values()]
+    assert len(parts[3] & parts[0]) == 3  # the crossing has three runs of the census
+
+
+def test_what_is_done_is_not_done_again(tmp_path, capsys):
+    trials = [Trial(replace(CONFIG, train_size=200).seeded(s)) for s in (0, 1)]
+    assert len(list(short_runs.run(trials[:1], tmp_path))) == 1
+    path = tmp_path / short_runs.FILE
+    with open(path, "a") as file:  # a writer was killed in its line
+        file.write(path.read_text()[:50])
+    with pytest.warns(RuntimeWarning, match="line 2: left out"):
+        assert len(list(short_runs.run(trials, tmp_path))) == 1
+    with pytest.warns(RuntimeWarning):
+        frame = short_runs.load(tmp_path, trials)
+    assert list(frame["init_seed"]) == [0, 1]
+    changed = json.loads(path.read_text().splitlines()[0]) | {"test_accuracy": [100.0] * 10}
+    path.write_text(json.dumps(changed) + "\n")
+    with pytest.warns(RuntimeWarning, match="checksum"):
+        assert short_runs.load(tmp_path, trials).empty
+
+
+def test_the_command_lists_the_parts(tmp_path, capsys):
+    assert main(["census", "--results", str(tmp_path), "--list"]) == 0
+    assert "   0 of   80  asymmetric 0.4\n" in capsys.readouterr().out
+
+
+# --- readings ---
+
+
+def test_lost_and_since():
+    looks = [[0, 50, 5], [90, 50, 5], [9, 50, 0], [0, 95, 9.9]]
+    steps = [0, 50, 100, 117]
+    assert census.lost(looks[-1]) == [0, 2]
+    assert [census.since(steps, looks, c) for c in range(3)] == [100, None, 0]
+
+
+def test_split_finds_the_factor_that_made_the_numbers():
+    i, j, n = np.indices((6, 6, 3))
+    assert census.split(2.0 * i)["initial weights"] == pytest.approx(1)
+    assert census.split(j + 0 * i)["order"] == pytest.approx(1)
+    both = census.split((i - 2.5) * (j - 2.5))
+    assert both["interactions"] == pytest.approx(1)
+    mixed = census.split(i + n)
+    assert mixed["initial weights"] == pytest.approx((35 / 12) / (35 / 12 + 2 / 3))
+    assert census.split(np.ones((2, 2, 2))).isna().all()
+
+
+def frame(*runs):
+    rows = [{"steps": [0, 100], "lead": [None, lead], "test_accuracy": t} for lead, t in runs]
+    return pd.DataFrame(rows)
+
+
+def test_the_rule_of_the_early_leads():
+    runs = frame(
+        ([None, -1.0, 2.0], [99, 0, 99]),
+        ([None, -0.2, -3.0], [99, 97, 0]),
+        ([None, 0.5, 1.5], [99, 3, 98]),
+    )
+    assert census.foreseen(runs) == {
+        "classes": 6, "lost": 3, "foreseen": 2, "false": 1, "mistakes": 2, "none": 3,
+    }  # fmt: skip
+    assert census.threshold(runs) == 1.0
+
+
+def test_a_mixture_has_no_mean_of_all():
+    kept, gone = [99.0] * 10, [99.0] * 9 + [0.1]
+    cell = census.mixture([98.0, 88.0, 99.0, 89.0], [kept, gone, kept, gone])
+    assert cell.mixed
+    assert str(cell) == "2 of 4 seeds keep all classes; those reach 98.50 %"
+    assert cell.three[0] == 1 / 8
+    assert not census.mixture([98.0], [kept]).mixed
+    assert str(census.mixture([88.0], [gone])) == "0 of 1 seeds keep all classes"
+
+
+def test_mcnemar_by_hand():
+    assert census.mcnemar([True] * 5 + [False], [False] * 5 + [False]) == pytest.approx(2 / 32)
+    assert census.mcnemar([True, False], [True, False]) == 1
