@@ -63,7 +63,7 @@ class Negative:
 
     def __init__(self, loss):
         self.corner, self.loss = loss.p_min, loss
-        self.l = _enclosure.formula([(1.0, loss.loss)])
+        self.l: Any = _enclosure.formula([(1.0, loss.loss)])
 
     def values(self, u, number):
         """Return L(u, .) for a list of Fractions."""
