@@ -99,6 +99,7 @@ def part(loss, coefficient):
 
     def values(u):
         rows = torch.as_tensor(np.asarray(u, dtype=float)).log()
+        rows = rows.clamp(min=-1e4)  # -inf would be a masked class
         per_example = loss._per_example(Prediction(rows.reshape(-1, rows.shape[-1])))
         return per_example.reshape(rows.shape).numpy()
 

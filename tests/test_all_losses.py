@@ -1,5 +1,7 @@
 """The table of all losses: none is missing, and its columns agree with each other."""
 
+import math
+
 import numpy as np
 
 from alfs_utils import noise
@@ -55,3 +57,20 @@ def test_the_table_can_be_sorted_and_says_never():
     assert html.count(">never<") == np.isinf(TABLE["least c"]).sum() == 4
     assert html.count(">–<") == TABLE["least c"].isna().sum()
     assert "T_table" not in html
+
+
+def test_a_click_sorts_the_rows_up_and_then_down(browser):
+    page = browser.new_page()
+    page.set_content(all_losses.sortable(TABLE[["loss", "least c", "symmetric 0.8"]]).data)
+
+    def cells(column):
+        return page.locator(f"tbody td:nth-child({column})").all_text_contents()
+
+    page.get_by_text("least c").click()
+    numbers = [math.inf if x == "never" else float(x) for x in cells(2) if x != "–"]
+    assert numbers == sorted(numbers) and cells(2)[-1] == "–" and len(cells(2)) == len(TABLE)
+    page.get_by_text("least c").click()
+    assert next(x for x in cells(2) if x != "–") == "never"
+    page.get_by_text("symmetric 0.8").click()
+    assert cells(3) == sorted(cells(3)) and cells(3)[0].startswith("asymmetric")
+    page.close()
