@@ -35,11 +35,6 @@ IGNORED = {
         "trains networks",
     ),
     "guides/which-loss": ("losses = {", "trains networks"),
-    "reference/all-losses": (
-        'words = data.load("words")',
-        "T = noise.symmetric(10, 0.6)",
-        "trains networks",
-    ),
 }
 
 PATHS = build.all_notebooks()
