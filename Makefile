@@ -13,40 +13,45 @@ NB ?=
 PROFILE ?= quick
 URL ?=
 
-.PHONY: help book test execute site offline lint format repository clean
+.PHONY: ready help book test execute site offline lint format repository clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/  make \1:/p' Makefile
 	@echo '  (NB=name picks notebooks, PROFILE=quick|paper their profile: make execute NB=00 PROFILE=paper)'
 
-book: $(READY)  ## execute the notebooks that changed, build the site, print its path
+book: ready  ## execute the notebooks that changed, build the site, print its path
 	@$(PY) tools/build.py book
 
-test: $(READY)  ## unit tests, every notebook cell against its committed output, site checks
+test: ready  ## unit tests, every notebook cell against its committed output, site checks
 	@$(PY) -m pytest --nbval --nbval-cell-timeout=300 --numprocesses 2 --dist loadfile
 
-execute: $(READY)  ## refresh the committed notebook outputs (NB=, PROFILE=)
+execute: ready  ## refresh the committed notebook outputs (NB=, PROFILE=)
 	@$(PY) tools/build.py execute --nb "$(NB)" --profile "$(PROFILE)"
 
-site: $(READY)  ## build the site from the committed outputs, executing nothing
+site: ready  ## build the site from the committed outputs, executing nothing
 	@$(PY) tools/build.py site
 
 offline: site  ## the same, packed into one zip file for reading without a network
 	@$(PY) tools/build.py offline
 
-lint: $(READY)  ## check formatting, code, the three floors and types (make format mends the first two)
+lint: ready  ## check formatting, code, the three floors and types (make format mends the first two)
 	@$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check .
 	@$(VENV)/bin/lint-imports --no-cache --no-logo
 	@$(VENV)/bin/basedpyright --level error --pythonpath $(PY)
 
-format: $(READY)  ## format the code and mend what can be mended
+format: ready  ## format the code and mend what can be mended
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
 
-repository: $(READY)  ## set the repository's address everywhere (URL=https://github.com/OWNER/NAME)
+repository: ready  ## set the repository's address everywhere (URL=https://github.com/OWNER/NAME)
 	@$(PY) tools/repository.py "$(URL)"
 
 clean:  ## remove what was built (the environment stays; delete .venv to renew it)
 	rm -rf _build .pytest_cache .hypothesis .ruff_cache
+
+# An environment that was moved or emptied still has its .ready.
+ready: $(READY)
+	@$(PY) -c 'import sys; from importlib.util import find_spec; sys.exit(None in map(find_spec, "torch nbformat papermill jupyter_book pytest".split()))' 2>/dev/null \
+	  || { echo "$(VENV) lacks Python or packages. Delete it, and make installs it anew: rm -rf $(VENV)" >&2; exit 1; }
 
 # Made last, so that an interrupted installation is taken up again.
 $(READY): requirements.txt

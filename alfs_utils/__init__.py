@@ -19,6 +19,7 @@ _ROOMS = (
     "data",
     "estimation",
     "losses",
+    "lost_classes",
     "models",
     "noise",
     "paper",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from alfs_utils._arguments import option, shown
 from alfs_utils._branch_and_bound import Enclosure
 from alfs_utils._piecewise import PiecewiseLinear
 
@@ -99,7 +100,7 @@ class Part:
 def of_callable(loss):
     """Make a part of a user's l(u), which is called with one float or Fraction at a time."""
     if not callable(loss):
-        raise TypeError(f"loss: expected a loss or a function l(u), got {loss!r}")
+        raise TypeError(f"loss: expected a loss or a function l(u), got {shown(loss)}")
     try:
         exact = all(isinstance(loss(u), Fraction | int) for u in EXACT_AT)
     except (TypeError, ArithmeticError, ValueError):  # NumPy's functions refuse Fractions
@@ -143,8 +144,8 @@ def roughness(value):
 
 def declare(part, shape):
     """Check that l is finite and decreasing; spot-check a declared shape, then use it."""
-    if shape not in (None, *SHAPES):
-        raise ValueError(f"shape: expected 'convex', 'concave' or None, got {shape!r}")
+    if shape is not None:
+        option("shape", shape, SHAPES)
     if part.curvature is not None or (part.ratio is not None and shape is None):
         if SHAPES.get(shape, 0) * (part.curvature or 0) < 0:
             raise ValueError(f"shape: the loss is not {shape}")

@@ -39,7 +39,7 @@ from torch import nn
 
 from alfs_utils import _enclosure, _whole, noise
 from alfs_utils._arguments import array as as_array
-from alfs_utils._arguments import integer, shown
+from alfs_utils._arguments import integer, option, shown
 from alfs_utils._branch_and_bound import Enclosure
 from alfs_utils._parts import SHAPES, Part, declare, of_callable, quotient, roughness
 from alfs_utils._piecewise import PiecewiseLinear, worst_vertex
@@ -146,7 +146,7 @@ class Certificate:
 
     def __repr__(self):
         shown = {"c": self.c, "ratio": self.ratio, "margin": self.margin}
-        numbers = (f"{k}={v if v is None else f'{float(v):.6g}'}" for k, v in shown.items())
+        numbers = (f"{k}={v if v is None else f'{float(v):.4g}'}" for k, v in shown.items())
         limit = "" if self.attained else " (in the limit, never attained)"
         limit += f" (up to {self.corner:g} in every other class)" if self.corner else ""
         missing = f"; to decide it: {self.missing}" if self.missing else ""
@@ -219,8 +219,7 @@ def asymmetry_ratio(loss: Callable, definition: str = "printed") -> float | Frac
     >>> asymmetry_ratio(AGCELoss(a=1, q=2)), asymmetry_ratio(AGCELoss(a=1, q=2), "repaired")
     (0.5, 1.0)
     """
-    if definition not in ("printed", "repaired"):
-        raise ValueError(f"definition: expected 'printed' or 'repaired', got {definition!r}")
+    option("definition", definition, ("printed", "repaired"))
     part = _pointwise(loss)
     if part.curvature == -1 and definition == "printed":
         return quotient(*part.g_ends)
@@ -290,7 +289,9 @@ def _parts(loss, shape=None):
     if not isinstance(loss, nn.Module):
         return [declare(of_callable(loss), shape)]
     if getattr(loss, "weight", None) is not None:
-        raise ValueError(f"loss: expected no class weights (scale the columns of T), got {loss!r}")
+        raise ValueError(
+            f"loss: expected no class weights (scale the columns of T), got {shown(loss)}"
+        )
     pointwise, parts = [], []
     for coefficient, term in (pair for pair in LossSum([(1.0, loss)]).terms if pair[0]):
         if isinstance(term, Normalized):
@@ -308,7 +309,7 @@ def _parts(loss, shape=None):
 def _pointwise(loss, shape=None):
     part = _parts(loss, shape)[0]
     if part.normalised or part.whole:
-        raise TypeError(f"loss: expected a function l(u_i) of one probability, got {loss!r}")
+        raise TypeError(f"loss: expected a function l(u_i) of one probability, got {shown(loss)}")
     return part
 
 
@@ -360,8 +361,8 @@ def _inverse_slope(up, flat):
 
 
 def _polyline(loss: PiecewiseLinear, shape: str | None):
-    if shape not in (None, *SHAPES):
-        raise ValueError(f"shape: expected 'convex', 'concave' or None, got {shape!r}")
+    if shape is not None:
+        option("shape", shape, SHAPES)
     sign = SHAPES[shape] if shape else 0
     if any(sign * (b - a) < 0 for a, b in pairwise(loss.slopes)):
         raise ValueError(f"shape: l is not {shape}")
@@ -449,7 +450,7 @@ def certify(loss: Callable, T: npt.ArrayLike, shape: str | None = None) -> Certi
     Examples
     --------
     >>> certify(AGCELoss(a=1, q=0.5), noise.symmetric(10, 0.8))
-    <asymmetric: class 0, c=2.25, ratio=0.707107, margin=0.59099; convex: closed form>
+    <asymmetric: class 0, c=2.25, ratio=0.7071, margin=0.591; convex: closed form>
     """
     rows, parts = _rows(T), _parts(loss, shape)
     results = [_certify_row(parts, w, t) for t, w in rows]
@@ -732,7 +733,7 @@ def weighted_risk_minimiser(
     parts = _parts(loss, shape)
     part, scale = replace(parts[0], exact=False, coefficient=1), float(parts[0].coefficient)
     if len(parts) > 1 or part.elusive:
-        raise TypeError(f"loss: no certified minimiser for {loss!r}")
+        raise TypeError(f"loss: no certified minimiser for {shown(loss)}")
     if part.whole:
         u = part.whole.minimiser(w)
         risk, slopes = float(_risk([part], w, u)), part.whole.slopes(w, u)

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from alfs_utils._arguments import integer
 
-__all__ = ["LEVEL", "lost_classes", "lost_from_counts"]
+__all__ = ["lost_classes", "lost_from_counts"]
 
 LEVEL = 0.01  # how likely a false alarm for any class is at most, for a network as above
 

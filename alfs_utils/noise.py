@@ -97,7 +97,9 @@ def symmetric(num_classes: int, eta: float, include_true: bool = False) -> np.nd
            [0.25, 0.5 , 0.25],
            [0.25, 0.25, 0.5 ]])
     """
-    k, eta = _classes_and_rate(num_classes, eta, alone=include_true)
+    if not isinstance(include_true, bool | np.bool_):
+        raise TypeError(f"include_true: expected True or False, got {shown(include_true)}")
+    k, eta = _classes_and_rate(num_classes, eta, alone=bool(include_true))
     if include_true:
         return (1 - eta) * np.eye(k) + eta / k
     T = np.full((k, k), eta / max(k - 1, 1))

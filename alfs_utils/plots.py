@@ -25,15 +25,14 @@ def curves(ax: Axes, histories: dict[str, list[list[float]]]) -> None:
         For each method, one list of values per run, one value per epoch.
     """
     for number, (name, runs) in enumerate(histories.items()):
-        curve(ax, number, name, runs)
+        curve(ax, line_style(number), name, runs)
     ax.set_xlabel("epoch")
     ax.legend()
 
 
-def curve(ax: Axes, number: int, name: str, runs: list[list[float]]) -> None:
+def curve(ax: Axes, line: dict[str, Any], name: str, runs: list[list[float]]) -> None:
     values = np.asarray(runs)
     epochs = np.arange(1, values.shape[1] + 1)
-    line = line_style(number)
     ax.plot(epochs, values.mean(axis=0), **line, label=name)
     low, high = values.min(axis=0), values.max(axis=0)
     ax.fill_between(epochs, low, high, color=line["color"], alpha=0.2, linewidth=0)

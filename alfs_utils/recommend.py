@@ -15,6 +15,7 @@ two classes it is MAE itself: its steps, u (1 - u), are largest at 1/2.)
 import math
 import textwrap
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import numpy.typing as npt
@@ -134,8 +135,22 @@ class Recommendation:
         ]
         lines.append(f"recommended: {self.choice.loss if self.choice else 'none is certified'}")
         for text in (self.reason, *self.limits):
-            lines.append(textwrap.fill(text, 84, initial_indent="- ", subsequent_indent="  "))
+            lines.append(textwrap.fill(text, 76, initial_indent="- ", subsequent_indent="  "))
         return "\n".join(lines)
+
+    def _repr_html_(self):
+        head = escape(repr(self).partition("\n")[0])
+        choice = f"<code>{self.choice.loss}</code>" if self.choice else "none is certified"
+        table = "".join(_row(option, option is self.choice) for option in self.options)
+        if table:
+            names = ("loss", "needs c", "start", "time", "certified")
+            titles = "".join(f"<th>{name}</th>" for name in names)
+            table = f"<table><tr>{titles}</tr>{table}</table>"
+        limits = "".join(f"<li>{escape(text)}</li>" for text in self.limits)
+        return (
+            f"<p>{head}</p><p><b>Recommended: {choice}.</b> {escape(self.reason)}</p>{table}"
+            f"<details><summary>what it assumes</summary><ul>{limits}</ul></details>"
+        )
 
 
 def recommend(
@@ -176,7 +191,7 @@ def recommend(
     if T is not None:
         levels, c = noise.class_clean_levels(T), Interval(*[noise.clean_level(T)] * 3)
         return _recommendation(levels, c, None)
-    counts = count_matrix(np.asarray(clean), np.asarray(noisy)) if counts is None else counts
+    counts = count_matrix(clean, noisy) if counts is None else counts
     c = clean_level_interval(counts, level)
     return _recommendation(class_clean_level_intervals(counts, level).low, c, level)
 
@@ -200,11 +215,19 @@ def _recommendation(levels, c, level):
     options = tuple(_option(loss, weights) for loss in [*certified, *BASELINES, *sums])
     choice = max((o for o in options if o.verdict == "asymmetric"), key=lambda o: o.start)
     reason = (
-        f"It is certified for every c >= {choice.needs:.3g}. Of the losses here that are certified "
-        f"for c = {c.low:.3g} (and not only in the limit), it moves samples most where training "
-        f"starts: at u = 1/{k} by {choice.start:.2f} of their largest step."
+        f"It is certified for every c >= {choice.needs:.3g}. Of the losses that are certified for "
+        f"c = {c.low:.3g}, and not only in the limit, it starts fastest: at u = 1/{k}, where "
+        f"training starts, its steps are {100 * choice.start:.0f} % of the largest it ever takes."
     )
     return Recommendation(k, c, level, doubtful, regions, options, choice, reason, limits)
+
+
+def _row(option, chosen):
+    """One option as a row of an HTML table, the chosen one in bold."""
+    numbers = (f"{option.needs:.3g}", f"{option.start:.2f}", f"{option.time:.1f}")
+    loss = f"<code>{option.loss}</code>"
+    cells = (f"<b>{loss}</b>" if chosen else loss, *numbers, option.verdict)
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def _refusal(c, doubtful):

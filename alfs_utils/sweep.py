@@ -182,10 +182,8 @@ def _stop(flag, futures):
 
 
 def _check_arguments(workers, device, threads, time_budget, compiled, executor):
-    integer("workers", workers, 1)
-    integer("threads", threads, 1)
-    if threads > 4096:
-        raise ValueError(f"threads: expected an int up to 4096, got {threads}")
+    integer("workers", workers, 1, 1024)
+    integer("threads", threads, 1, 4096)
     if time_budget is not None:
         real("time_budget", time_budget, "a number of seconds >= 0", lambda x: x >= 0)
     if device is not None:
@@ -225,7 +223,7 @@ def _flag(results, time_budget):
     """Keep a locked file as long as the sweep goes on, so that `_clean` leaves it there."""
     flag = results / ".work" / f"sweep-{uuid.uuid4().hex}"
     with locked(flag):
-        late = threading.Timer(time_budget or 0, flag.unlink, [True])
+        late = threading.Timer(min(time_budget or 0, threading.TIMEOUT_MAX), flag.unlink, [True])
         late.daemon = True
         if time_budget is not None:  # a clock that is set back does not move it
             late.start()

@@ -1,13 +1,22 @@
 """The tools behind `make`: executing, caching, staging, and the repository's address."""
 
+import asyncio
+import base64
+import io
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import nbformat
+import numpy as np
+import psutil
 import pytest
 from conftest import ROOT
+from jupyter_client.manager import AsyncKernelManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 
 sys.path.insert(0, str(ROOT / "tools"))
 import build
@@ -126,16 +135,92 @@ def test_an_unknown_notebook_is_an_error(project, capsys):
     assert "no notebook in notebooks/ has 'nothing' in its name" in capsys.readouterr().err
 
 
-def test_a_warning_fails_the_site_and_is_found_again_next_time(project):
-    shutil.copytree(ROOT / "book", project / "book")
-    config = (ROOT / "_config.yml").read_text()
-    (project / "_config.yml").write_text(config)
+def one_page(project, text):
+    shutil.copytree(ROOT / "book", project / "book", dirs_exist_ok=True)
+    shutil.copyfile(ROOT / "_config.yml", project / "_config.yml")
     (project / "_toc.yml").write_text("format: jb-book\nroot: book/page\n")
-    page = project / "book" / "page.md"
-    page.write_text("# A page\n\nA reference to {ref}`nowhere`.\n")
+    (project / "book" / "page.md").write_text(text)
+
+
+def test_a_killed_build_does_not_make_the_next_one_lenient(project, monkeypatch):
+    """Killed when Sphinx has read the page and stored that, but has not failed yet."""
+    one_page(project, "# A page\n\nA reference to {ref}`nowhere`.\n")
+
+    def killed(command, **_):
+        run([word for word in command if word != "-W"], check=True)
+        raise SystemExit("killed")
+
+    run = subprocess.run
+    with monkeypatch.context() as patch:
+        patch.setattr(build.subprocess, "run", killed)
+        with pytest.raises(SystemExit, match="killed"):
+            build.build_site(project / "notebooks")
+    assert (build.BUILD / ".doctrees" / "environment.pickle").exists()
+    assert build.build_site(project / "notebooks") != 0
+
+
+def test_ctrl_c_in_a_notebook_takes_one_line(project):
+    """And leaves no kernel behind."""
+    slow = "import os, time\nopen('started', 'w').write(str(os.getpid()))\ntime.sleep(60)"
+    notebook = write(project, "00-first", "profile = 'quick'", slow)
+    before = notebook.read_bytes()
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import build; "
+        "build.ROOT = Path(sys.argv[2]); build.BUILD = build.ROOT / '_build'; "
+        "sys.exit(build.main(['execute', '--nb', '00']))"
+    )
+    command = [sys.executable, "-c", code, str(ROOT / "tools"), str(project)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = project / "notebooks" / "started"
+    while not (started.exists() and started.read_text()):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.strip() == "interrupted: the next build goes on from here"
+    assert not psutil.pid_exists(int(started.read_text()))
+    assert notebook.read_bytes() == before
+
+
+BUSY = """
+import time
+handlers = get_ipython().kernel.shell_handlers
+async def slow(*message):
+    time.sleep(1)
+handlers["kernel_info_request"] = slow
+"""
+
+
+@pytest.mark.parametrize(
+    ("manager", "quiet"), [(AsyncKernelManager, False), (build.QuietKernelManager, True)]
+)
+def test_a_kernel_that_is_at_work_ends_without_a_word(tmp_path, manager, quiet):
+    async def run(log):
+        kernel = manager(kernel_name="python3")
+        await kernel.start_kernel(stderr=log)
+        client = kernel.client()
+        client.start_channels()
+        await client.wait_for_ready(timeout=60)
+        client.execute(BUSY)
+        await client.get_shell_msg(timeout=60)
+        client.kernel_info()
+        await asyncio.sleep(0.3)
+        await kernel.shutdown_kernel()
+        client.stop_channels()
+        return await kernel.is_alive()
+
+    with open(tmp_path / "log", "w") as log:
+        assert asyncio.run(run(log)) is False
+    said = (tmp_path / "log").read_text()
+    assert ("KeyboardInterrupt caught in kernel" not in said) is quiet, said
+
+
+def test_a_warning_fails_the_site_and_is_found_again_next_time(project):
+    one_page(project, "# A page\n\nA reference to {ref}`nowhere`.\n")
     for _ in range(2):
         assert build.build_site(project / "notebooks") != 0
-    page.write_text("# A page\n\nWithout it.\n")
+    one_page(project, "# A page\n\nWithout it.\n")
     assert build.build_site(project / "notebooks") == 0
     assert (project / "_build" / "html" / "book" / "page.html").exists()
 
@@ -154,6 +239,22 @@ def test_links_to_the_repository_come_with_its_address(project):
     assert page.count(f'href="{link}"') == 2, "the rocket, and the first line"
     assert 'href="https://github.com/someone/alf-book"' in page
     assert 'content="https://someone.github.io/alf-book/_static/preview.png"' in page
+
+
+def test_an_environment_that_is_none_is_named(tmp_path):
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    (tmp_path / ".venv" / ".ready").touch()
+    for content in (None, f'#!/bin/sh\nexec {sys.executable} -S "$@"\n'):  # none; no packages
+        if content:
+            python.write_text(content)
+            python.chmod(0o755)
+        made = subprocess.run(["make", "site"], cwd=tmp_path, capture_output=True, text=True)
+        assert made.returncode == 2
+        assert ".venv lacks Python or packages. Delete it" in made.stderr
+        assert "rm -rf .venv" in made.stderr and "Traceback" not in made.stderr
 
 
 # --- the repository's address -----------------------------------------------------------------
@@ -213,3 +314,15 @@ def test_a_notebook_alone_fetches_the_library(tmp_path):
         build.execute(alone / "alone.ipynb", alone / "out.ipynb")
         last = nbformat.read(alone / "out.ipynb", as_version=4).cells[-1].outputs[-1].text
         assert last.strip() == str(alone / "alf-book" / "alfs_utils" / "__init__.py")
+
+
+def test_a_png_keeps_its_size_and_loses_most_of_its_bytes():
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 160, 3), dtype=np.uint8)
+    smooth = Image.fromarray(pixels).resize((320, 180))
+    before = io.BytesIO()
+    smooth.save(before, "png")
+    text = base64.b64encode(before.getvalue()).decode()
+    after = build.slim(text)
+    assert len(after) < len(text) / 2
+    with Image.open(io.BytesIO(base64.b64decode(after))) as image:
+        assert image.size == smooth.size

@@ -1,14 +1,14 @@
 """Short runs, and how chapter 12b reads them."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from alfs_utils import data, training
+from alfs_utils import data, records, training
 from alfs_utils.__main__ import main
 from alfs_utils.losses import AGCELoss, CELoss
 from alfs_utils.paper import census, short_runs
@@ -177,6 +177,51 @@ def test_a_mixture_has_no_mean_of_all():
     assert cell.three[0] == 1 / 8
     assert not census.mixture([98.0], [kept]).mixed
     assert str(census.mixture([88.0], [gone])) == "0 of 1 seeds keep all classes"
+
+
+KEPT = [99.0] * 10
+
+
+def lose(*classes):
+    return [0.5 if c in classes else 99.0 for c in range(10)]
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    """Made-up runs: AGCE loses 7 with seeds 0 and 1, and with cross entropy first with neither."""
+
+    def add(trial, shares):
+        counts = [0 if share < 10 else 100 for share in shares]
+        looks = {"predicted": [counts], "given": [[100] * 10], "steps": [0, 100]}
+        looks |= {"test_accuracy": shares, "lead": [None, [None] * 10]}
+        record = {"id": trial.id, "config": asdict(trial.config), "start": trial.start, **looks}
+        records.pack(records.seal(record), tmp_path / short_runs.FILE)
+
+    for seed, shares in enumerate([lose(7), lose(3, 7), KEPT]):
+        add(census.trial("AGCE", "asymmetric", 0.4, seed), shares)
+    for seed in range(2):
+        add(census.trial("AGCE", "asymmetric", 0.4, seed, ce_steps=100), KEPT)
+    return tmp_path
+
+
+def test_the_tables_of_a_part_of_the_census(ledger):
+    table = census.losing_table(ledger)
+    assert table.loc["AGCE", "asymmetric 0.4"] == "2 of 3 (9 to 99 %)"
+    assert table.loc["CE", "asymmetric 0.4"] == table.loc["AGCE", "symmetric 0.8"] == "–"
+    cures = census.changed_table(ledger, census.CURES)
+    row = cures.loc["100 steps of CE first"]
+    assert row["lose a class"].startswith("0 of 2") and row["same seeds without"] == "2 of 2"
+    assert row["p"] == 0.5 and row["accuracy"] == 99
+    assert cures.loc["NCE beside it", "lose a class"] == "–"
+
+
+def test_alarms_of_runs(ledger):
+    runs = census.runs_of(ledger, ("AGCE",))
+    found = {"kept": 27, "false": 0, "lost": 3, "missing": 0, "between": 0}
+    assert census.alarms(runs) == found
+    runs.at[2, "predicted"] = [[0] + [100] * 9]
+    runs.at[0, "predicted"] = [[100] * 10]
+    assert census.alarms(runs) == found | {"false": 1, "missing": 1}
 
 
 def test_mcnemar_by_hand():

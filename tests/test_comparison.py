@@ -1,6 +1,7 @@
 """Ours beside the paper's: which run is which cell, and what is said of the cells."""
 
 import dataclasses
+import io
 import math
 import statistics
 
@@ -290,19 +291,10 @@ def test_claims_read_ours_as_they_read_the_papers():
 
 def test_claims_of_one_data_set_count_its_cells_alone():
     claims = comparison.check_claims(as_if_ours(), "mnist")
+    assert "<b>holds</b>: 7 for" in pages.claims_table(claims).data
     about = claims["reading"].str.startswith("AUL above the four")
     assert claims.loc[about, "our_cells"].item() == "7 for"
     assert not claims["reading"].str.contains("CIFAR settings").any()
-
-
-def test_the_outlook_counts_what_is_done_and_prices_the_rest(ledger_of):
-    ledger = ledger_of(*((*run, "finished", 1800.0) for run in three(96, 97)))
-    runs, cells = comparison.split(ledger, "mnist")[0], comparison.compare(ledger, "mnist")
-    text = comparison.outlook(runs, cells)
-    assert text.startswith("90 cells, three runs each: 270 runs, of which 2 are done.")
-    assert "30.0 min each by the clock" in text
-    assert text.endswith("135 hours by the clock, 270 of CPU time")
-    assert comparison.outlook(runs[:0], cells).count("\n") == 0
 
 
 @pytest.mark.parametrize("dataset", comparison.DATASETS)
@@ -348,23 +340,35 @@ def test_tables_show_the_papers_number_ours_and_the_way_to_the_ledger(ledger_of,
     cells = comparison.compare(ledger, "mnist")
     text = pages.comparison_table(cells, 1).data
     assert "96.59 ± 0.12" in text and "c r = 1.88" in text
-    assert text.count("· not yet run</span>") == 51 - bool(means)  # 50 cells and the legend
+    certified = (cells["table"] == 1) & cells["certificate"].isin(["asymmetric", "boundary"])
+    assert text.count("rgba(") == 50 and "not yet run" not in text
+    assert text.count("●") == certified.sum() + 1 > 12  # the cells and the legend
     assert ("96.40 (1)" in text) == (len(means) == 1)
     assert ("96.60 ± 0.20 (3)" in text) == (len(means) == 3)
-    for difference, n in (("-0.19 preliminary", 1), ("+0.01 reproduced", 3)):
-        assert (f">{difference}</span>".replace(" ", "\xa0") in text) == (len(means) == n)
+    for difference, state, n in (("-0.19", "~ preliminary", 1), ("+0.01", "✓ reproduced", 3)):
+        assert (f">{difference}</span>" in text) == (len(means) == n) == (state in text)
     assert "98.44" not in text and "98.44 ± 0.11" in pages.comparison_table(cells, 2).data
     shown = [text, pages.runs_table(cells).data, pages.other_runs_table(ledger[:0]).data]
     shown.append(pages.claims_table(comparison.check_claims(cells)).data)
+    assert "our runs" not in shown[-1]
     assert all('href="../ledger.csv"' in html for html in shown)
     assert ("+1.00" in shown[1], "No cell has a run" in shown[1]) == (False, not means)
     for html in shown:
         assert ' id="T_table' not in html or html.count('id="T_table"') == 1
 
 
+def test_what_is_not_yet_run_is_counted_and_costed(ledger_of):
+    runs, _ = comparison.split(ledger_of(*three(96.4, 96.6)), "mnist")
+    text = pages.not_yet_run(runs.assign(seconds=[1800, 5400]), 6, "Table 1.", "sweep").data
+    assert "Not yet run: 4 of 6 runs" in text and "<code>sweep</code>" in text
+    assert "took 30 to 90 minutes each" in text and "some 4 hours" in text
+    assert "No such run is on record" in pages.not_yet_run(runs[:0], 6, "", "").data
+    assert pages.not_yet_run(runs, 2, "", "").data == ""
+
+
 def test_cells_without_a_target_and_quoted_ones_are_marked(ledger_of):
     text = pages.comparison_table(comparison.compare(ledger_of(), "cifar100"), 1).data
-    assert text.count("no target in hand") == 25 and text.count("†") == 25 + 1
+    assert text.count("no target in hand") == 25 + 1 and text.count("†") == 25 + 1
     fl = from_paper("FL", "cifar100")
     cells = comparison.compare(
         ledger_of((protocol.run("cifar100", fl, "symmetric", 0.4), 40.0)), "cifar100"
@@ -407,3 +411,14 @@ def test_pictures_of_all_cells(ledger_of):
     ]
     assert stars == [(0.8, pytest.approx(96.6))]
     plt.close("all")
+
+
+def test_the_same_figure_is_the_same_file(ledger_of):
+    cells, files = comparison.compare(ledger_of(), "mnist"), []
+    for _ in range(2):
+        figures.set_style()
+        found = io.BytesIO()
+        figures.ours_and_theirs(cells).savefig(found, format="svg", metadata={"Date": None})
+        files.append(found.getvalue())
+        plt.close("all")
+    assert files[0] == files[1] and b"<dc:date>" not in files[0]

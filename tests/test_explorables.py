@@ -343,7 +343,7 @@ def test_a_clean_level_off_the_axis_points_out_of_it(visit):
     assert weights_of(page) == [1, 0, 0]
     for loss in ("AGCE", "CE"):
         page.get_by_label("loss").select_option(loss)
-        assert said(page) == "✓ Certified: no label is wrong, so every loss will do."
+        assert said(page) == "✓ Certified: no label is wrong, every loss will do."
     assert mark.get_attribute("d") == "M308 18l-12 -7v14z"
 
 

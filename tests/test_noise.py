@@ -488,7 +488,7 @@ def p_value_of_destinations(noisy, T):
     """The same test of the changed labels against the off-diagonal rows."""
     off = T - np.diag(np.diag(T))
     mask = noisy.mask
-    changed = NoisyLabels(noisy.labels[mask], noisy.clean[mask], np.eye(len(T)), 0, "")
+    changed = NoisyLabels(noisy.labels[mask], noisy.clean[mask], T, 0, "human")
     return p_value(changed, off / off.sum(axis=1, keepdims=True))
 
 

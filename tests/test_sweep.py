@@ -419,7 +419,8 @@ def test_runs_in_threads_of_one_process_take_turns(tmp_path, monkeypatch):
 WRONG = [
     ({"workers": 0}, "workers: expected an int of at least 1, got 0"),
     ({"threads": 0.5}, "threads: expected an int of at least 1, got 0.5"),
-    ({"threads": 10**11}, "threads: expected an int up to 4096, got 1"),
+    ({"threads": 10**11}, "threads: expected an int of at most 4096, got 1"),
+    ({"workers": 10**11}, "workers: expected an int of at most 1024, got 1"),
     ({"time_budget": -1}, "time_budget: expected a number of seconds >= 0, got -1"),
     ({"device": "gpu"}, "device: expected 'cpu' or 'cuda', got 'gpu'"),
     ({"device": "meta"}, "device: expected 'cpu' or 'cuda', got 'meta'"),
@@ -747,7 +748,12 @@ def test_the_estimate_is_printed_in_hours(cli, tmp_path, capsys, monkeypatch):
         ([*SMALL, "--precision", "int8"], "error: precision: expected one of .*, got 'int8'"),
         ([*SMALL, "--results", "README.md"], "error: .*README.md.*"),
         ([*SMALL, "--workers", "0"], "error: workers: expected an int of at least 1, got 0"),
-        ([*SMALL, "--seeds", "0"], "error: --seeds: expected at least 1, got 0"),
+        ([*SMALL, "--seeds", "0"], "error: --seeds: expected an int of at least 1, got 0"),
+        ([*SMALL, "--seeds", "9" * 60], "error: --seeds: expected an int of at most 1000, got 9.*"),
+        ([*SMALL, "--first", "-1"], "error: --first: expected an int of at least 0, got -1"),
+        ([*SMALL, "--epochs", "9" * 60], "error: epochs: expected an int of at most .*, got 9.*"),
+        (["--dataset", ""], "error: dataset: expected one of .*, got ''"),
+        ([*SMALL, "--threads", "99999999999"], "error: threads: expected an int of at most 4096.*"),
         ([*SMALL, "--device", "gpu"], "error: device: expected 'cpu' or 'cuda', got 'gpu'"),
         (["--grid", "figure-3", *SMALL], "error: dataset: expected one of .*, got 'digits'"),
         (["--grid", "extras", "--table", "1"], "error: --table: expected none with --grid"),
@@ -762,6 +768,17 @@ def test_what_is_wrong_takes_one_line(cli, tmp_path, monkeypatch, capsys, words,
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1
     assert re.fullmatch(message, said.err.strip()), said.err
+
+
+@pytest.mark.parametrize("option", ["--results", "--pack", "--weights"])
+def test_a_path_has_a_name(cli, option, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli(*SMALL, option, "")
+    assert f"argument {option}: expected a path, got ''" in capsys.readouterr().err
+
+
+def test_a_time_budget_longer_than_any_clock(here, tmp_path):
+    assert sweep.run([], tmp_path, executor=here, time_budget=1e300) == {}
 
 
 @pytest.mark.parametrize(

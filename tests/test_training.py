@@ -864,7 +864,16 @@ def test_weights_that_cannot_be_written_are_refused_before_the_work(tmp_path, mo
         (lambda: training.seconds_per_epoch(SHORT, steps=0), "steps: expected an int of at least"),
         (lambda: models.build("digits_cnn", 0, 0), "num_classes: expected an int of at least 1, "),
         (lambda: models.build("digits_cnn", 10, -1), "seed: expected an int of at least 0, got -1"),
-        (lambda: replace(SHORT, init_seed=2**64), "init_seed: expected an int below 2.*32, got 1"),
+        (
+            lambda: replace(SHORT, epochs=10**400),
+            "epochs: expected an int of at most 4294967295, got 1",
+        ),
+        (lambda: replace(SHORT, lr=10**400), "lr: expected a positive number, got 1"),
+        (lambda: replace(SHORT, loss="-" * 5000), "loss: expected one of .*: text: expected "),
+        (
+            lambda: replace(SHORT, init_seed=2**64),
+            "init_seed: expected an int of at most 4294967295, got 1",
+        ),
         (lambda: replace(SHORT, loss=[]), "loss: expected one of alfs_utils.losses .* got \\[\\]"),
     ],
 )

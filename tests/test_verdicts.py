@@ -49,7 +49,7 @@ def test_a_repair_that_fails_makes_no_statement_true():
 
 def test_what_is_printed_of_a_vacuous_statement_is_not_that_it_fails():
     shown = str(Check(True, control=True, figures={}, empty=True))
-    assert shown == "as stated holds, but says nothing; control fails as it must"
+    assert shown == "✓ holds as printed, but says nothing · ✓ control refused"
 
 
 NUMBERED = {

@@ -9,7 +9,9 @@ Notebooks run in order, each in a fresh kernel, with papermill. Run it through `
 """
 
 import argparse
+import base64
 import hashlib
+import io
 import os
 import platform
 import re
@@ -22,6 +24,7 @@ import zipfile
 from pathlib import Path
 
 import nbformat
+from jupyter_client.manager import AsyncKernelManager
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -43,13 +46,17 @@ def main(argv: list[str] | None = None) -> int:
     notebooks = [nb for nb in all_notebooks() if options.nb in name_of(nb)]
     if not notebooks:
         parser.error(f"no notebook in notebooks/ has {options.nb!r} in its name")
-    if options.command == "book":
-        return execute_changed(notebooks) or build_site(EXECUTED)
-    if options.command == "execute":
-        return execute_all(notebooks, options.profile)
-    if options.command == "offline":
-        return pack()
-    return build_site(ROOT / "notebooks")
+    try:
+        if options.command == "book":
+            return execute_changed(notebooks) or build_site(EXECUTED)
+        if options.command == "execute":
+            return execute_all(notebooks, options.profile)
+        if options.command == "offline":
+            return pack()
+        return build_site(ROOT / "notebooks")
+    except KeyboardInterrupt:
+        print("\ninterrupted: the next build goes on from here", file=sys.stderr)
+        return 130
 
 
 def all_notebooks() -> list[Path]:
@@ -141,9 +148,22 @@ def execute(source: Path, output: Path, parameters: dict | None = None) -> None:
             kernel_name="python3",
             cwd=source.parent,
             progress_bar=False,
+            kernel_manager_class=QuietKernelManager,
         )
     strip_metadata(temporary)
     shutil.move(temporary, output)
+
+
+class QuietKernelManager(AsyncKernelManager):
+    """Ends a kernel by asking it to.
+
+    jupyter_client sends it SIGINT first. A kernel that is still at work on its last message then
+    prints "KeyboardInterrupt caught in kernel", although nobody pressed Ctrl-C.
+    """
+
+    async def _async_interrupt_kernel(self):
+        if not self.shutting_down:
+            await super()._async_interrupt_kernel()
 
 
 def strip_metadata(path: Path) -> None:
@@ -158,7 +178,20 @@ def strip_metadata(path: Path) -> None:
             cell.metadata.pop("tags", None)
         if cell.cell_type == "code":
             cell.outputs = joined(cell.outputs)
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    output.data["image/png"] = slim(output.data["image/png"])
     nbformat.write(notebook, path)
+
+
+def slim(png: str) -> str:
+    """A PNG, in base64, with 256 colours: a third of the bytes of a cloud of points."""
+    from PIL import Image
+
+    found = io.BytesIO()
+    with Image.open(io.BytesIO(base64.b64decode(png))) as image:
+        image.convert("RGB").quantize(256).save(found, "png", optimize=True)
+    return base64.b64encode(found.getvalue()).decode()
 
 
 def joined(outputs: list) -> list:
@@ -193,6 +226,11 @@ def notebook_key(path: Path, shared: str) -> str:
 
 def build_site(notebooks: Path) -> int:
     """Build the site strictly (every warning is an error) from the given executed notebooks."""
+    building = BUILD / "site-is-being-built"
+    if building.exists():  # the last build was killed, perhaps between a warning and its failure
+        forget_site()
+    BUILD.mkdir(parents=True, exist_ok=True)
+    building.touch()
     stage(notebooks)
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     flags = ["-W", "-n", "--keep-going", "-q", "--path-output", str(ROOT)]
@@ -200,8 +238,10 @@ def build_site(notebooks: Path) -> int:
     status = subprocess.run([jupyter_book, "build", str(STAGE), *flags]).returncode
     if status:
         forget_site()  # Sphinx warns about a page only when it reads it: the next build must, too
+        building.unlink()
         print(f"the site was not built cleanly (status {status}): see above", file=sys.stderr)
         return status
+    building.unlink()
     write_front_door(BUILD / "html" / "index.html")
     write_ledger(BUILD / "html" / "ledger.csv")
     write_records(BUILD / "html" / "records.zip")

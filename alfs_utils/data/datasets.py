@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from alfs_utils._arguments import shown
 from alfs_utils._files import check_regular, read_bytes
 from alfs_utils.data.images import DataSet
 
@@ -27,6 +28,8 @@ def folder() -> Path:
 
 def base_name(name: str) -> str:
     """Return the data set behind a name, such as "cifar10" for "cifar10-npz"."""
+    if not isinstance(name, str):
+        raise TypeError(f"name: expected a string, got {shown(name)}")
     return name.removesuffix("-npz").removesuffix("-mini")
 
 

@@ -61,6 +61,27 @@ def check_call(input: Tensor, target: Tensor, weight: Tensor | None, ignore_inde
     return False
 
 
+def class_weights(weight: Any) -> Tensor | None:
+    """Check the weights of the classes; return a floating-point tensor (C,), or None."""
+    if weight is None:
+        return None
+    if not isinstance(weight, Tensor):
+        weight = torch.tensor(array("weight", weight, "C numbers", np.float64))
+    if not weight.is_floating_point():
+        raise TypeError(f"weight: expected a floating-point tensor, got {weight.dtype}")
+    if weight.dim() != 1:
+        raise ValueError(f"weight: expected shape (C,), got {tuple(weight.shape)}")
+    return weight
+
+
+def class_index(name: str, value: Any) -> int:
+    """Check a class index, which may be negative: one to ignore."""
+    value = integer(name, value)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name}: expected an int64, got {shown(value)}")
+    return value
+
+
 class Prediction:
     """Log-probabilities of a batch, seen from its targets.
 
@@ -202,6 +223,7 @@ class Loss(nn.Module):
     """
 
     _arguments: tuple[str, ...] = ()
+    __array_ufunc__ = None  # array * loss is no array of losses, but a TypeError
     # Of losses of the target's probability alone; Decimal or float64 tensor in, the same out.
     _of_probability: ClassVar[Callable[..., Any]]
     _formula: ClassVar[Callable[..., Any]]
@@ -219,14 +241,7 @@ class Loss(nn.Module):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        if weight is not None:
-            if not isinstance(weight, Tensor):
-                weight = torch.tensor(array("weight", weight, "C numbers", np.float64))
-            if not weight.is_floating_point():
-                raise TypeError(f"weight: expected a floating-point tensor, got {weight.dtype}")
-            if weight.dim() != 1:
-                raise ValueError(f"weight: expected shape (C,), got {tuple(weight.shape)}")
-        self.register_buffer("weight", weight)
+        self.register_buffer("weight", class_weights(weight))
         self.ignore_index = ignore_index
         self.reduction = reduction
 
@@ -249,9 +264,7 @@ class Loss(nn.Module):
         if name == "compat":
             option(name, value, COMPATS)
         if name == "ignore_index":
-            value = integer(name, value)
-            if not -(2**63) <= value < 2**63:
-                raise ValueError(f"{name}: expected an int64, got {shown(value)}")
+            value = class_index(name, value)
         super().__setattr__(name, value)
 
     @property
@@ -318,8 +331,6 @@ class Loss(nn.Module):
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: Any) -> "LossSum":
-        if isinstance(divisor, bool) or not isinstance(divisor, Real):
-            return NotImplemented
         return self * (1 / real("divisor", divisor, "a finite number > 0", lambda x: x > 0))
 
     def __add__(self, other: Any) -> "LossSum":
@@ -427,8 +438,12 @@ class LossSum(Composite):
 
     def __init__(self, terms: Iterable[tuple[float, nn.Module]]) -> None:
         super().__init__()
+        try:
+            pairs = [(factor, loss) for factor, loss in terms]
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"terms: expected pairs (c, loss), got {shown(terms)}") from error
         flat = []
-        for factor, loss in terms:
+        for factor, loss in pairs:
             factor = real("coefficient", factor, "a finite number >= 0", lambda c: c >= 0)
             flat += [(factor * c, part) for c, part in as_loss(loss)._terms()]
         if not flat:

@@ -6,7 +6,16 @@ import torch
 from torch import Tensor
 
 from alfs_utils._arguments import integer, option
-from alfs_utils.losses.base import COMPATS, REDUCTIONS, Loss, LossOptions, Prediction, apply
+from alfs_utils.losses.base import (
+    COMPATS,
+    REDUCTIONS,
+    Loss,
+    LossOptions,
+    Prediction,
+    apply,
+    class_index,
+    class_weights,
+)
 
 
 def _negative(prediction, compat):
@@ -59,8 +68,8 @@ def negative_learning(
         lambda prediction: _negative(prediction, compat),
         input,
         complementary,
-        weight,
-        ignore_index,
+        class_weights(weight),
+        class_index("ignore_index", ignore_index),
         reduction,
     )
 

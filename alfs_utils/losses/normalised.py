@@ -6,6 +6,7 @@ from typing import Any, Unpack
 import torch
 import torch.nn.functional as F
 
+from alfs_utils._arguments import shown
 from alfs_utils.losses.base import CELoss, Composite, Loss, LossOptions, Prediction, as_loss
 from alfs_utils.losses.baselines import FocalLoss, GCELoss
 
@@ -31,7 +32,7 @@ class Normalized(Composite):
         super().__init__()
         loss = as_loss(loss)
         if not loss._is_pointwise():
-            raise TypeError(f"loss: expected a function of one probability, got {loss!r}")
+            raise TypeError(f"loss: expected a function of one probability, got {shown(loss)}")
         self.loss = loss
 
     def _parts(self) -> Sequence[Loss]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alfs_utils._arguments import array, real
+from alfs_utils._arguments import array, real, shown
 
 # Below this |q| the power law and its logarithmic limit agree to the last bit of a float64.
 TINY_EXPONENT = 1e-20
@@ -75,6 +75,8 @@ def on_probability(
     At u = 0 and u = 1 the result is the correctly rounded value of `exact` instead.
     """
     if isinstance(u, Tensor):
+        if u.layout != torch.strided or u.is_complex():
+            raise TypeError(f"u: expected a dense tensor of real numbers, got {shown(u)}")
         x = u.double()
         y = torch.where(x == 1, _at_end(exact, 1), function(x))
         y = torch.where(x == 0, _at_end(exact, 0), y)

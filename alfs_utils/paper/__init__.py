@@ -7,6 +7,7 @@ Labels", ICML 2021.
   which cell. `which_runs`: which runs make the tables, the figures and what the book adds.
 - `sentences`: the paper's sentences on which loss does better, as predicates. `comparison`: ours
   beside the paper's. `features`: Figure 5.
+- `short_runs`, `census`: runs of an epoch that are watched closely, and which lose a class.
 - `verdicts`: our verdict on every statement, with the check in `checks` that establishes it.
 - `figures`, `pages`: what the chapters draw and tabulate. `commands`: what the command line runs.
 """

@@ -69,21 +69,22 @@ import pandas as pd
 from scipy import stats
 
 from alfs_utils.losses import MAELoss, from_paper
-from alfs_utils.paper import protocol
+from alfs_utils.lost_classes import lost_from_counts
+from alfs_utils.paper import protocol, short_runs
 from alfs_utils.paper.short_runs import Trial
 
 __all__ = [
-    "CIFAR10_PREDICTION",
-    "CURES",
-    "EARLY",
-    "FACTORS",
-    "LOST",
-    "PARTS",
+    "Mixture",
     "Share",
+    "alarms",
+    "changed_table",
     "foreseen",
+    "losing",
+    "losing_table",
     "lost",
     "mcnemar",
     "mixture",
+    "runs_of",
     "share",
     "since",
     "split",
@@ -204,7 +205,77 @@ def trials() -> list[Trial]:
     return list(dict.fromkeys(trial for part in PARTS.values() for trial in part))
 
 
+COLUMNS = (("asymmetric", 0.4), ("asymmetric", 0.3), ("asymmetric", 0.2))
+COLUMNS += (("symmetric", 0.8), ("symmetric", 0.6))
+
+
+def runs_of(results, names=tuple(LOSSES), noise="asymmetric", eta=0.4, **changes) -> pd.DataFrame:
+    """The runs so far of these losses on this noise, with the same changes: `short_runs.load`."""
+    wanted = [trial(name, noise, eta, seed, **changes) for seed in range(20) for name in names]
+    return short_runs.load(results, wanted)
+
+
 # --- readings -----------------------------------------------------------------------------------
+
+
+def losing(runs: pd.DataFrame) -> "Share":
+    """How many of these runs lose a class."""
+    return share(sum(bool(lost(shares)) for shares in runs["test_accuracy"]), len(runs))
+
+
+def losing_table(results) -> pd.DataFrame:
+    """For each loss and noise of the census, how many runs lose a class; "–" where none is run."""
+    rows = {}
+    for name in LOSSES:
+        found = {f"{n} {eta:g}": losing(runs_of(results, (name,), n, eta)) for n, eta in COLUMNS}
+        rows[name] = {column: str(count) if count.n else "–" for column, count in found.items()}
+    return pd.DataFrame(rows).T
+
+
+def changed_table(results, changes: dict) -> pd.DataFrame:
+    """AGCE at asymmetric 0.4 with each of `CURES` or `FACTORS`, beside the same seeds without.
+
+    Columns: runs that lose a class; the same seeds without the change; McNemar's p; `accuracy`,
+    the mean over classes and runs, in percent.
+    """
+    plain = runs_of(results, ("AGCE",)).set_index("init_seed")
+    rows = {"nothing": {"lose a class": str(losing(plain)), "accuracy": _accuracy(plain)}}
+    for name, change in changes.items():
+        runs = runs_of(results, ("AGCE",), **change).set_index("init_seed")
+        both = runs.index.intersection(plain.index)
+        pair = [[bool(lost(x)) for x in r.loc[both, "test_accuracy"]] for r in (runs, plain)]
+        rows[name] = {
+            "lose a class": str(losing(runs)) if len(runs) else "–",
+            "same seeds without": f"{sum(pair[1])} of {len(both)}" if len(both) else "–",
+            "p": mcnemar(*pair) if len(both) else np.nan,
+            "accuracy": _accuracy(runs),
+        }
+    return pd.DataFrame(rows).T
+
+
+def _accuracy(runs):
+    return float(np.mean(runs["test_accuracy"].to_list())) if len(runs) else np.nan
+
+
+def alarms(runs: pd.DataFrame) -> dict[str, int]:
+    """The alarm on the last stretch of runs: how many classes are kept, and alarms among them.
+
+    Returns
+    -------
+    dict
+        "kept" (at least `KEPT` % right), "false" (alarms among them), "lost", "missing" (lost
+        classes without an alarm), "between".
+    """
+    found = dict.fromkeys(("kept", "false", "lost", "missing", "between"), 0)
+    for run in runs.itertuples():
+        rung = lost_from_counts(run.predicted[-1], run.given[-1])
+        gone = lost(run.test_accuracy)
+        for c, right in enumerate(run.test_accuracy):
+            kind = "lost" if c in gone else "kept" if right >= KEPT else "between"
+            found[kind] += 1
+            found["false"] += kind == "kept" and c in rung
+            found["missing"] += kind == "lost" and c not in rung
+    return found
 
 
 def lost(accuracy: Sequence[float]) -> list[int]:

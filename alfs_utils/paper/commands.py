@@ -14,6 +14,7 @@ import torch
 
 from alfs_utils import data, records, training
 from alfs_utils import sweep as sweep_runs
+from alfs_utils._arguments import integer
 from alfs_utils.data import human as human_labels
 from alfs_utils.data import webvision as webvision_data
 from alfs_utils.losses import from_paper
@@ -63,7 +64,7 @@ def _sweep_parser():
     add("--table", type=int, choices=sorted(which_runs.TABLES), help="default: both")
     add("--grid", choices=which_runs.GRIDS, help="other runs than the tables'")
     add("--dataset", help="mnist (default), cifar10, cifar100 or, to try, digits")
-    add("--results", default="results", help="the ledger's folder; default: results")
+    add("--results", type=_path, default="results", help="the ledger's folder; default: results")
     add("--seeds", type=int, default=3, help="runs per cell; default: 3")
     add("--epochs", type=int, help="other than the paper's")
     add("--precision", help="float32 (default), bfloat16 or float16")
@@ -75,8 +76,8 @@ def _sweep_parser():
     add("--threads", type=int, default=1, help="CPU threads of each; default: 1")
     add("--device", help="cpu or cuda; default: the GPU, if there is one")
     add("--time-budget", type=_seconds, metavar="8m", help="stop after this time")
-    add("--pack", metavar="FILE", help="append each record to this .jsonl, too")
-    add("--weights", metavar="FOLDER", help="keep the final weights here")
+    add("--pack", type=_path, metavar="FILE", help="append each record to this .jsonl, too")
+    add("--weights", type=_path, metavar="FOLDER", help="keep the final weights here")
     add("--compile", action="store_true", dest="compiled", help="torch.compile, for a GPU")
     add("--deterministic", action="store_true", help="repeats bit for bit on a GPU, too; slower")
     add("--address", help="of a Dask scheduler that has the workers")
@@ -84,16 +85,17 @@ def _sweep_parser():
 
 
 def _chosen(options):
-    if options.seeds < 1:
-        raise ValueError(f"--seeds: expected at least 1, got {options.seeds}")
+    integer("--seeds", options.seeds, 1, 1000)
+    if options.first is not None:
+        integer("--first", options.first, 0)
     if options.grid and options.table:
         raise ValueError("--table: expected none with --grid")
     seeds = range(options.seeds)
     if options.grid:
         default, grid = which_runs.GRIDS[options.grid]
-        configs = grid(data.find(options.dataset or default), seeds)
+        configs = grid(data.find(default if options.dataset is None else options.dataset), seeds)
     else:
-        dataset = data.find(options.dataset or "mnist")
+        dataset = data.find("mnist" if options.dataset is None else options.dataset)
         configs = which_runs.table(options.table, dataset, seeds)
     changes = {name: getattr(options, name) for name in ("epochs", "precision")}
     changes = {name: value for name, value in changes.items() if value is not None}
@@ -153,6 +155,12 @@ def _client(address):
     return Client(address)
 
 
+def _path(text):
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected a path, got {text!r}")
+    return text
+
+
 def _seconds(text):
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
     if not match:
@@ -173,8 +181,8 @@ def webvision(argv: Sequence[str]) -> int:
     add("--row", default="AGCE", choices=ROWS["webvision"], help="of Table 3; default: AGCE")
     add("--seed", type=int, default=0)
     add("--precision", default="float32", help="float32, bfloat16 or float16; default: float32")
-    add("--results", default="results", help="the ledger's folder; default: results")
-    add("--weights", default=None, metavar="FILE", help="save the final weights here")
+    add("--results", type=_path, default="results", help="the ledger's folder; default: results")
+    add("--weights", type=_path, metavar="FILE", help="save the final weights here")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(argv)
     actions = {"verify": _verify, "estimate": _estimate_row, "train": _train_row}
@@ -226,8 +234,8 @@ def features(argv: Sequence[str]) -> int:
     )
     add = parser.add_argument
     add("--run", action="append", required=True, metavar="ID", help="may be given several times")
-    add("--weights", required=True, metavar="FOLDER", help="has the final weights, ID.pt")
-    add("--results", default="results", help="the ledger's folder; default: results")
+    add("--weights", type=_path, required=True, metavar="FOLDER", help="has the weights, ID.pt")
+    add("--results", type=_path, default="results", help="the ledger's folder; default: results")
     options = parser.parse_args(argv)
     return _guarded(lambda: _make_features(options))
 
@@ -251,7 +259,7 @@ def human(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m alfs_utils human", description=human.__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("convert", help="write the .npz files")
-    actions.add_parser("counts", help="write the count matrices").add_argument("folder")
+    actions.add_parser("counts", help="write the count matrices").add_argument("folder", type=_path)
     options = parser.parse_args(argv)
 
     def action():

@@ -30,7 +30,6 @@ __all__ = [
     "compare",
     "cost",
     "outcome",
-    "outlook",
     "redo",
     "split",
     "summary",
@@ -358,26 +357,3 @@ def cost(runs: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return frame.reset_index()[columns]
-
-
-def outlook(runs: pd.DataFrame, cells: pd.DataFrame) -> str:
-    """Say how many of the runs that `cells` need are done, and what all of them would cost.
-
-    A run that is missing is taken to cost as much as those that are done.
-
-    Parameters
-    ----------
-    runs, cells : DataFrame
-        The first part of `split`, and `compare`.
-    """
-    needed = 3 * len(cells)
-    lines = [f"{len(cells)} cells, three runs each: {needed} runs, of which {len(runs)} are done."]
-    for row in cost(runs).itertuples():
-        hours, cpu_hours = needed * row.minutes / 60, needed * row.cpu_minutes / 60
-        where = f"{row.runs} on {row.device}, {row.threads} thread(s)"
-        lines += [
-            f"{where}: {row.minutes:.1f} min each by the clock,",
-            f"{row.cpu_minutes:.1f} of CPU time; for all {needed} one after the other",
-            f"{hours:.0f} hours by the clock, {cpu_hours:.0f} of CPU time",
-        ]
-    return "\n".join(lines)

@@ -1,32 +1,56 @@
 """The book's figure style, and the figures that several chapters share."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython import get_ipython
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from alfs_utils.losses.settings import ROWS
 from alfs_utils.paper.pages import OUTCOME_COLOURS, OUTCOME_SIGNS, columns_of_the_tables
-from alfs_utils.plots import COLOURS, curve, curves, line_style
+from alfs_utils.plots import COLOURS, curve, curves
 
-__all__ = ["accuracy_curves", "cell_states", "ours_and_theirs", "reduced_figure", "set_style"]
+__all__ = [
+    "accuracy_curves",
+    "cell_states",
+    "method_look",
+    "ours_and_theirs",
+    "reduced_figure",
+    "set_style",
+]
 
 
-def set_style() -> None:
-    """Set the book's figure style: legible at 700 px, opaque white, colour-blind safe."""
+def set_style(vector: bool = True) -> None:
+    """Set the book's figure style: legible at 700 px, opaque white, colour-blind safe.
+
+    Parameters
+    ----------
+    vector : bool
+        Whether a notebook stores its figures as SVG; False, a finer PNG, is for clouds of points.
+    """
     sns.set_theme(context="notebook", style="whitegrid", palette=COLOURS)
     plt.rcParams |= {
         "figure.figsize": (7, 4),
-        "figure.dpi": 110,
+        "figure.dpi": 110 if vector else 180,
         "figure.constrained_layout.use": True,
         "savefig.facecolor": "white",
+        "svg.hashsalt": "alf",  # the same figure is the same file
         "axes.spines.top": False,
         "axes.spines.right": False,
         "lines.linewidth": 2,
     }
+    if get_ipython() is not None:
+        if vector:
+            set_matplotlib_formats("svg", metadata={"Date": None})
+        else:
+            set_matplotlib_formats("png")
 
 
 def accuracy_curves(runs: pd.DataFrame, dataset: str) -> Figure | None:
@@ -42,28 +66,73 @@ def accuracy_curves(runs: pd.DataFrame, dataset: str) -> Figure | None:
     shown = [name for name in columns_of_the_tables() if name in set(runs["column"])]
     if not shown:
         return None
-    width = min(3, len(shown))
+    width = min(2, len(shown))
     rows = -(-len(shown) // width)
     figure, axes = plt.subplots(
-        rows, width, figsize=(7, 2.4 * rows + 0.8), sharex=True, sharey=True, squeeze=False
+        rows, width, figsize=(7, 2.6 * rows), sharex=True, sharey=True, squeeze=False
     )
     for ax, column in zip(axes.flat, shown, strict=False):
         here = runs[runs["column"] == column]
-        for number, method in enumerate(ROWS[dataset]):
+        for method in ROWS[dataset]:
             histories = list(here.loc[here["method"] == method, "test_accuracy"])
             if histories:
-                curve(ax, number, method, histories)
+                curve(ax, method_look(method), method, histories)
         ax.set_title(column, fontsize=10)
     for ax in axes.flat[len(shown) :]:
         ax.axis("off")
-    found = [zip(*ax.get_legend_handles_labels(), strict=True) for ax in axes.flat]
-    lines = {label: line for pairs in found for line, label in pairs}
-    lines = {method: lines[method] for method in ROWS[dataset] if method in lines}
-    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=5, fontsize=8)
+    for ax in axes.flat[: len(shown)]:
+        _label_lines(ax, fits=16)
     for ax in axes.flat[max(0, len(shown) - width) : len(shown)]:
-        ax.set_xlabel("epoch", fontsize=10)  # one for the figure would lie under the legend
+        ax.set_xlabel("epoch", fontsize=10)  # one for the figure would lie under the lines' names
     figure.supylabel("accuracy on clean test labels (%)", fontsize=10)
     return figure
+
+
+def method_look(method: str) -> dict[str, Any]:
+    """Colour and line of a row of the tables: the paper's own losses in colour, the others grey."""
+    own = {"AUL": COLOURS[4], "AGCE": COLOURS[2], "AEL": COLOURS[5]}
+    family = method.removeprefix("NCE+")
+    if family not in own:
+        return {"color": "0.6", "linestyle": "-", "linewidth": 1, "zorder": 2}
+    style = "-" if family == method else "--"
+    return {"color": own[family], "linestyle": style, "linewidth": 1.8, "zorder": 3}
+
+
+def _label_lines(ax: Axes, fits: int) -> None:
+    """Write the name of each line beside its right end, moved apart where ends are close.
+
+    Parameters
+    ----------
+    ax : Axes
+        Its limits are final.
+    fits : int
+        How many names fit on top of each other.
+    """
+    lines = [line for line in ax.get_lines() if not line.get_label().startswith("_")]
+    lines = [line for line in lines if np.isfinite(line.get_ydata()).any()]
+    lines.sort(key=_end)
+    low, high = ax.get_ylim()
+    gap, places = (high - low) / fits, []
+    for line in lines:
+        places.append(max(_end(line), places[-1] + gap if places else low))
+    for number in range(len(places)):
+        places[-1 - number] = min(places[-1 - number], high - number * gap)
+    for line, place in zip(lines, places, strict=True):
+        colour = "0.4" if line.get_color() == "0.6" else line.get_color()
+        ax.text(
+            1.02,
+            place,
+            line.get_label(),
+            transform=ax.get_yaxis_transform(),
+            color=colour,
+            fontsize=8,
+            va="center",
+        )
+
+
+def _end(line):
+    values = np.asarray(line.get_ydata(), dtype=float)
+    return values[np.isfinite(values)][-1]
 
 
 def reduced_figure(runs: pd.DataFrame) -> Figure | None:
@@ -92,27 +161,26 @@ def reduced_figure(runs: pd.DataFrame) -> Figure | None:
 def ours_and_theirs(cells: pd.DataFrame) -> Figure:
     """Draw the paper's accuracies against the noise rate, by certificate, and ours on top.
 
-    A line per method; filled marks are cells whose loss is certified as asymmetric (NCE plus an
-    asymmetric loss: in the limit), hollow ones those whose loss is not; a cross has no certificate.
+    A line per method, those of the paper's own losses in colour. Filled marks are cells whose loss
+    is certified as asymmetric (NCE plus an asymmetric loss: in the limit), hollow ones those whose
+    loss is not; a cross has no certificate.
     """
     figure, axes = plt.subplots(1, 2, figsize=(7, 4.4), sharey=True)
-    methods = list(cells["method"].unique())
     for ax, kind in zip(axes, ("symmetric", "asymmetric"), strict=True):
-        for number, method in enumerate(methods):
-            line = line_style(number)
+        for method in cells["method"].unique():
+            line = method_look(method)
             here = cells[(cells["method"] == method) & cells["noise"].isin([kind, "clean"])]
-            ax.plot(here["eta"], here["paper_mean"], **line, linewidth=1, label=method)
+            ax.plot(here["eta"], here["paper_mean"], **line, label=method)
             for cell in here.itertuples():
-                ax.plot(cell.eta, cell.paper_mean, **_mark(cell.certificate, line["color"]))
+                mark = _mark(cell.certificate, line["color"])
+                ax.plot(cell.eta, cell.paper_mean, **mark, zorder=line["zorder"])
             ran = here[here["n"] > 0]
-            ax.plot(ran["eta"], ran["mean"], "*", color=line["color"], mec="black", markersize=11)
+            star = {"color": line["color"], "mec": "black", "markersize": 11, "zorder": 4}
+            ax.plot(ran["eta"], ran["mean"], "*", **star)
         ax.set(title=f"{kind} noise", xlabel=r"noise rate $\eta$", xticks=here["eta"])
     axes[0].set_ylabel("accuracy on clean test labels (%)")
-    handles, labels = axes[0].get_legend_handles_labels()
-    (star,) = axes[0].plot([], [], "*", color="white", mec="black", markersize=11)
-    figure.legend(
-        [*handles, star], [*labels, "ours"], loc="outside lower center", ncols=5, fontsize=8
-    )
+    for ax in axes:
+        _label_lines(ax, fits=28)
     return figure
 
 

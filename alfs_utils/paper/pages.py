@@ -1,5 +1,8 @@
 """The tables of the chapters, as HTML that is the same on every run."""
 
+from collections.abc import Iterable
+from html import escape
+
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
@@ -15,12 +18,14 @@ from alfs_utils.paper.verdicts import KINDS, VERDICTS
 
 __all__ = [
     "OUTCOME_COLOURS",
+    "answers_table",
     "certificate_table",
     "claims_table",
     "comparison_table",
     "coverage_table",
     "kinds_table",
     "ledger_table",
+    "not_yet_run",
     "other_runs_table",
     "pull_table",
     "reduced_table",
@@ -42,6 +47,15 @@ OUTCOME_COLOURS = {
     "not yet run": "#BBBBBB",
 }
 OUTCOME_SIGNS = dict(zip(OUTCOME_COLOURS, "✓≈✗~·", strict=True))
+CERTIFICATE_MARKS = {
+    "asymmetric": "●",
+    "boundary": "●",
+    "asymmetric in the limit": "◐",
+    "not asymmetric": "○",
+    "n/a": "×",
+    "clean labels": "",
+}
+MARK_NAMES = {"●": "asymmetric", "◐": "in the limit", "○": "not asymmetric", "×": "none possible"}
 LEDGER = '<p><a href="../ledger.csv">All runs of the book as one CSV file</a></p>'
 PULL_COLUMNS = ["u = 1/k", "u = 1/2", "u = 1"]
 
@@ -193,7 +207,7 @@ def _short(text):
 
 
 def comparison_table(cells: pd.DataFrame, number: int) -> HTML:
-    """Table 1 or 2 of the paper with ours below each cell, coloured by its outcome.
+    """Table 1 or 2 of the paper, shaded by its accuracies, with ours below where there are runs.
 
     Parameters
     ----------
@@ -201,16 +215,15 @@ def comparison_table(cells: pd.DataFrame, number: int) -> HTML:
         All cells of one data set, or at least those of the table.
     number : {1, 2}
     """
+    low, high = cells["paper_mean"].min(), cells["paper_mean"].max()
     cells = cells[cells["table"] == number]
-    texts = cells.assign(text=[_cell_text(cell) for cell in cells.itertuples()])
+    shades = (cells["paper_mean"] - low) / (high - low)
+    pairs = zip(cells.itertuples(), shades, strict=True)
+    texts = cells.assign(text=[_cell_text(*pair) for pair in pairs])
     frame = texts.pivot(index="method", columns="column", values="text")
     frame = frame.reindex(index=cells["method"].unique(), columns=cells["column"].unique())
     frame = frame.rename_axis(index=None, columns=None)
-    legend = " ".join(map(_badge, OUTCOME_COLOURS))
-    quoted = "† quoted by a later paper. " if (cells["source"] == QUOTED).any() else ""
-    parts = "the paper's; ours (runs), its difference and outcome; the certificate"
-    note = f"Each cell: {parts}. {quoted}{legend}"
-    return HTML(f"{table(frame).data}<p>{note}</p>{LEDGER}")
+    return HTML(f"{table(frame).data}<p>{_legend(cells)}</p>{LEDGER}")
 
 
 def rerun_table() -> HTML:
@@ -226,12 +239,38 @@ def rerun_table() -> HTML:
     return table(pd.DataFrame(rows).T)
 
 
-def _cell_text(cell):
+def _legend(cells):
+    """What the signs in a `comparison_table` mean, those that are in it."""
+    parts = ["The paper's accuracies: the bluer, the higher."]
+    marks = {CERTIFICATE_MARKS[certificate] for certificate in cells["certificate"]}
+    names = [f"{mark} {name}" for mark, name in MARK_NAMES.items() if mark in marks]
+    if names:
+        parts.append(f"Certificate: {', '.join(names)} (point at a cell for its c r).")
+    outcomes = [
+        state for state in OUTCOME_COLOURS if state in set(cells["outcome"][cells["n"] > 0])
+    ]
+    if outcomes:
+        badges = " ".join(map(_badge, outcomes))
+        parts.append(f"Below it ours, the runs in brackets, and the difference: {badges}.")
+    if (cells["source"] == NO_TARGET).any():
+        parts.append(f"–: {NO_TARGET}.")
+    if (cells["source"] == QUOTED).any():
+        parts.append("†: quoted by a later paper.")
+    return " ".join(parts)
+
+
+def _cell_text(cell, shade):
     mark = "†" if cell.source == QUOTED else ""
-    ours = _badge(cell.outcome, f"{_plus_minus(cell.mean, cell.std)} ({cell.n})" if cell.n else "")
+    paper = "–" if np.isnan(cell.paper_mean) else f"{cell.paper_mean:.2f}{mark}"
+    about = escape(f"{_printed(cell)}; {_certificate_text(cell)}")
+    colour = f"rgba(0,114,178,{0 if np.isnan(shade) else 0.05 + 0.45 * shade:.2f})"
+    style = f"background:{colour};padding:0 .3em;white-space:nowrap"
+    shown = f"{paper} {CERTIFICATE_MARKS[cell.certificate]}"
+    text = f'<span title="{about}" style="{style}">{shown}</span>'
     if cell.n:
-        ours += "<br>" + _small(_tied(f"{_difference(cell)} {cell.outcome}"))
-    return f"{_printed(cell)}{mark}<br>{ours}<br>{_small(_certificate_text(cell))}"
+        text += "<br>" + _badge(cell.outcome, f"{_plus_minus(cell.mean, cell.std)} ({cell.n})")
+        text += f"<br>{_small(_difference(cell))}"
+    return text
 
 
 def _small(text):
@@ -253,6 +292,54 @@ def _certificate_text(cell):
     if np.isfinite(cell.c_r):
         return f"c r = {cell.c_r:.2f}" + (", boundary" if cell.certificate == "boundary" else "")
     return cell.certificate
+
+
+def not_yet_run(
+    done: pd.DataFrame, needed: int, what: str, command: str, estimate: str = "--estimate"
+) -> HTML:
+    """Say once for a page how many runs are missing, what makes them, and what they may cost.
+
+    Parameters
+    ----------
+    done : DataFrame
+        The runs that there are, rows of the ledger; a missing one is taken to cost as much.
+    needed : int
+        How many there should be.
+    what : str
+        What the runs are for.
+    command : str
+        What makes those that are missing.
+    estimate : str
+        What to add to it, or to say instead, to have some steps timed.
+
+    Returns
+    -------
+    HTML
+        Empty if no run is missing.
+    """
+    missing = needed - len(done)
+    if missing <= 0:
+        return HTML("")
+    cost = "No such run is on record to estimate the cost from: "
+    if len(done):
+        minutes = done["seconds"] / 60
+        cost = (
+            f"The {len(done)} that are done took {minutes.min():.0f} to {minutes.max():.0f} "
+            f"minutes each, so the rest is some {missing * minutes.mean() / 60:.0f} hours, one "
+            "after the other. On your machine: "
+        )
+    return HTML(
+        '<div class="admonition note"><p class="admonition-title">Not yet run: '
+        f"{missing} of {needed} runs</p><p>{what} <code>{command}</code> makes them, and goes on "
+        f"where it was stopped. {cost}<code>{estimate}</code> times some steps.</p></div>"
+    )
+
+
+def answers_table(answers: Iterable[tuple[str, bool | None]]) -> HTML:
+    """Readings that were fixed before the runs, and whether they are true; None: not yet run."""
+    words = {True: "<b>true</b>", False: "<b>not true</b>", None: "not yet run"}
+    rows = [{"reading": reading, "answer": words[answer]} for reading, answer in answers]
+    return table(pd.DataFrame(rows), index=False)
 
 
 def _badge(outcome, text=""):
@@ -286,7 +373,7 @@ def runs_table(cells: pd.DataFrame, *first: str) -> HTML:
             "outcome": _badge(cell.outcome),
             "best epoch": f"{cell.best:.2f}",
             "epoch chosen by noisy labels": f"{cell.noisy_validation:.2f}",
-            "minutes a run": f"{60 * cell.hours:.1f}",
+            "minutes": f"{60 * cell.hours:.1f}",
         }
         for cell in cells[cells["n"] > 0].itertuples()
     ]
@@ -314,7 +401,10 @@ def other_runs_table(others: pd.DataFrame) -> HTML:
 
 
 def claims_table(claims: pd.DataFrame) -> HTML:
-    """The ranking sentences of the paper, as `comparison.check_claims` returns them."""
+    """The ranking sentences of the paper, as `comparison.check_claims` returns them.
+
+    What our runs say of them stands beside once one of them says anything.
+    """
     rows = [
         {
             "the paper says": f"“{claim.quotation}”",
@@ -324,6 +414,9 @@ def claims_table(claims: pd.DataFrame) -> HTML:
         }
         for claim in claims.itertuples()
     ]
+    if not claims["our_cells"].str.contains("for|against").any():
+        for row in rows:
+            del row["our runs"]
     return _table_or("No sentence is about these cells.", rows)
 
 

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -31,9 +32,10 @@ from alfs_utils.training import RunConfig, transition_matrix
 from alfs_utils.training.environment import device_of
 from alfs_utils.training.loop import SCHEDULES, Run
 
-__all__ = ["FILE", "Trial", "load", "run", "watch"]
+__all__ = ["Trial", "load", "run", "watch"]
 
 FILE = Path("lost-classes", "short-runs.jsonl")  # below the folder of the results
+LOOKS = ("steps", "accuracy", "lead", "predicted", "given", "train_loss")  # see `watch`
 WATCHED = 1000  # test images, the first ones, that each look is on
 
 
@@ -231,8 +233,7 @@ class _Looks:
         self.samples = torch.zeros(run.dataset.num_classes, dtype=torch.int64)
         self.labels = run.dataset.test_labels[:WATCHED]
         self.other = _flips_to(run.config)
-        names = ("steps", "accuracy", "lead", "predicted", "given", "train_loss")
-        self.found = {name: [] for name in names}
+        self.found = {name: [] for name in LOOKS}
 
     @torch.no_grad()
     def look(self, step):
@@ -316,19 +317,31 @@ def run(trials: Iterable[Trial], results: str | os.PathLike = "results") -> Iter
 
 def _done(results):
     """Ids in the file; damaged lines have none, so their trials are run again."""
-    return {record["id"] for record in _records(Path(results) / FILE)}
+    return _found(results).keys()
 
 
-def _records(path):
-    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                record = json.loads(line)
-                if records.seal(record) != record:
-                    raise ValueError("expected the checksum of the other entries")
-                yield record
-            except (ValueError, TypeError, AttributeError) as error:
-                warnings.warn(f"{path}, line {number}: left out: {error}", RuntimeWarning, 3)
+def _found(results):
+    """The records in the file, by id; it is read again only if it has changed."""
+    path = Path(results, FILE).absolute()
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return {}
+    return _read(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read(path, *_):
+    found = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            record = json.loads(line)
+            if records.seal(record) != record:
+                raise ValueError("expected the checksum of the other entries")
+            found[record["id"]] = record
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            warnings.warn(f"{path}, line {number}: left out: {error}", RuntimeWarning, 2)
+    return found
 
 
 def load(results: str | os.PathLike, trials: Sequence[Trial]) -> pd.DataFrame:
@@ -339,12 +352,9 @@ def load(results: str | os.PathLike, trials: Sequence[Trial]) -> pd.DataFrame:
     DataFrame
         The entries of `watch`, with those of `config` and `start` as columns of their own.
     """
-    found = {record["id"]: record for record in _records(Path(results) / FILE)}
+    found = _found(results)
     rows = [found[trial.id] for trial in trials if trial.id in found]
-    flat = [{**row["config"], **row["start"], **_rest(row)} for row in rows]
+    flat = [{**row["config"], **row["start"], **row} for row in rows]
     columns = [f.name for f in (*fields(RunConfig), *_START)]
-    return pd.DataFrame(flat, columns=None if flat else ["id", *columns])
-
-
-def _rest(row):
-    return {name: value for name, value in row.items() if name not in ("config", "start")}
+    columns += ["id", "status", *LOOKS, "test_accuracy", "seconds", "device"]
+    return pd.DataFrame(flat, columns=None if flat else columns)

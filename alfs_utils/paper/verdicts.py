@@ -1,6 +1,6 @@
 """The verdict on every statement of the paper, and where the paper and the public code differ.
 
-The last table of each of chapters 1 to 9b and the page of all verdicts are made from `VERDICTS`.
+The last tables of chapters 1 to 9b and 12b, and the page of all verdicts, are made from `VERDICTS`.
 """
 
 from dataclasses import dataclass
@@ -724,6 +724,23 @@ VERDICTS = (
         "two predictions compete; a search over one number finds it",
         "09b-what-a-certificate-cannot-promise",
         "limits.convex_calibration",
+    ),
+    Verdict(
+        "Ours, the way back",
+        "from u = ε a sample comes back in a time of order 1/ε at least, under every certified "
+        "convex or concave loss",
+        "proved here",
+        "1/(2Gε) with G = w_y g(0) − w_n g(1) > 0; cross entropy needs ln(1/ε)/(2 w_y)",
+        "12b-lost-classes",
+        "lost_classes.way_back",
+    ),
+    Verdict(
+        "Ours, the first move",
+        "what all samples share moves a flipped class the wrong way first, whatever the loss",
+        "proved here",
+        "iff π_n > (1 + s²)(1 − 2η) π_y; labels that weigh one over their count prevent it",
+        "12b-lost-classes",
+        "lost_classes.shared_logit",
     ),
 )
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from alfs_utils import data, losses, models
-from alfs_utils._arguments import integer, option, real
+from alfs_utils._arguments import integer, option, real, shown
 from alfs_utils.training.labels import KINDS
 
 SEEDS = ("noise_seed", "init_seed", "order_seed", "augment_seed")
@@ -102,10 +102,7 @@ class RunConfig:
                 raise TypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
             object.__setattr__(self, name, bool(getattr(self, name)))
         for name, least in _LEAST.items():
-            object.__setattr__(self, name, integer(name, getattr(self, name), least))
-        for name in SEEDS:
-            if getattr(self, name) >= 2**32:
-                raise ValueError(f"{name}: expected an int below 2**32, got {getattr(self, name)}")
+            object.__setattr__(self, name, integer(name, getattr(self, name), least, 2**32 - 1))
         if self.nesterov and not self.momentum:
             raise ValueError("momentum: expected a positive number with nesterov, got 0.0")
         KINDS[self.noise].check(self)
@@ -141,7 +138,7 @@ def _checked_loss(loss):
         found, reduction = _parsed_loss(str(loss))
     except (TypeError, ValueError) as error:
         raise type(error)(
-            f"loss: expected one of alfs_utils.losses or its repr, got {loss!r:.200}: {error}"
+            f"loss: expected one of alfs_utils.losses or its repr, got {shown(loss)}: {error}"
         ) from error
     if reduction != "mean":
         raise ValueError(f"loss: expected reduction='mean', got {loss!r}")

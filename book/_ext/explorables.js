@@ -209,7 +209,7 @@
 
   // A line for screen readers that speaks once the hand rests.
   function announcer(root) {
-    const node = h("div", { class: "alf-hidden", role: "status", "aria-live": "polite" });
+    const node = h("div", { class: "alf-hidden", "aria-live": "polite" });
     let timer;
     root.append(node);
     return (words) => {
@@ -222,7 +222,7 @@
   const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
   const round = (x) => +x.toFixed(1);
   const show = (x) =>
-    Number.isInteger(x) ? x : x === Infinity ? "∞" : Number.isNaN(x) ? "unknown" : x.toPrecision(3);
+    x === Infinity ? "∞" : x % 1 === 0 ? x : x >= 0 ? x.toPrecision(3) : "unknown";
   const level = (c) => `c\u00a0=\u00a0${show(c)}`;
 
   // Clean levels from 0.5 to 50 on a logarithmic axis: a mark, which points outwards if c lies
@@ -286,16 +286,17 @@
   function pullPlot(svg, g, c, need) {
     const most = Math.max(4, 1.3 * Math.min(c, 100)), X = (u) => round(26 + 280 * u);
     const Y = (v) => round(126 - (106 * clamp(v, 0, most)) / most), y = Y(c), high = Y(need);
-    const u = Array.from({ length: 61 }, (_, i) => (i / 60) ** 2);
+    const u = Array.from({ length: 99 }, (_, i) => (i / 98) ** 2), off = need > most;
     const top = need > 1 ? [26, "start", 34] : [306, "end", 306];
     svg.innerHTML = `<rect class="alf-bad" x="26" width="280" y="20" height="${y - 20}"/>`
       + [0, 1, 2, 3, 5, 10, 20, 50, 100].filter((v) => v < 2 || (v > most / 6 && v < most))
         .map((v) => line(26, Y(v), 306, Y(v)) + text(20, Y(v) + 4, v, "end")).join("")
-      + line(26, y, 306, y, "c") + text(166, y - 4, level(c), "middle", "name")
-      + polyline(u.map((x) => [X(x), Y(g(x) / g(1))]).join(" "), "pull")
-      + circle(top[0], high, 5, "dot")
-      + text(top[2], high - 8, `1/r = ${show(need)}`, top[1], "name")
-      + text(26, 143, "u = 0", "start") + text(306, 143, "u = 1", "end");
+      + line(26, y, 306, y, "c")
+      + polyline(u.filter((x) => g(x) <= most * g(1)).map((x) => [X(x), Y(g(x) / g(1))]), "pull")
+      + (off ? "" : circle(top[0], high, 5, "dot"))
+      + text(top[2], high - 8, `1/r = ${show(need)}${off ? " ↑" : ""}`, top[1], "name")
+      + text(166, y - 4, level(c), "middle", "name")
+      + text(26, 143, "u = 0: rejected", "start") + text(306, 143, "u = 1: sure", "end");
   }
 
   function simplex(root) {
@@ -303,7 +304,7 @@
     let w, start, frame;
     const svg = drawing(W, H, "The risk of all predictions");
     const ring = h("div", {
-      class: "alf-ring", role: "slider", tabindex: 0, "aria-valuemin": 0, "aria-valuemax": 1,
+      class: "alf-ring", role: "slider", tabindex: 0, "aria-valuemax": 1,
       "aria-label": "Noise: up and down for the right label, left and right between the others",
       onpointerdown: drag, onkeydown: keys,
     });
@@ -320,20 +321,21 @@
     const ball = button("", () => release(start ? null : [0.1, 0.8, 0.1])), told = note("");
     const columns = [
       [h("div", { class: "alf-triangle" }, canvas, svg, ring),
-        note("Triangle: the predictions for three labels, surer towards a corner. Ring: how often "
-          + "each label is told, the noise. Dot: the best prediction. Bright: low risk.")],
+        note("Triangle: predictions for three labels, surer towards a corner. Ring: how often each "
+          + "label is told, the noise. Dot: the best prediction. Bright: low risk.")],
       [small ? "" : loss.row, size.row, small ? "" : power.row,
         note("Pull: how hard the loss moves a sample, in units of its pull at u = 1. u: the "
-          + "probability that the network gives to the label it is told. 1/r: the highest pull."),
+          + "network's probability of the label it is told. 1/r: the highest pull."),
         pull],
       [say],
       [axis, note("c: how many times as often as its strongest rival the right label is told. "
-        + "A loss is certified if 1/r is below c: no wrong label then outpulls the right one.")],
+        + "A loss is certified, immune to this noise, if 1/r is below c: the right label outpulls "
+        + "its rivals.")],
     ];
     if (!small) {
       columns.push(
         [noise.row, note("Of ten classes you see the one with the lowest c, with its two strongest "
-          + "rivals. The certificate is that of all ten.")],
+          + "rivals. The certificate is for all ten.")],
         [h("p", { class: "alf-buttons" }, ball, button("start over", reset),
           button("set a trap: AGCE(1, 2), c = 1.2", trap)), told]);
       svg.addEventListener("click", (event) => {
@@ -398,8 +400,7 @@
 
     // At once to the end where motion is not wanted.
     function release(u) {
-      start = u;
-      frame = still() ? Infinity : 0;
+      [start, frame] = [u, still() ? Infinity : 0];
       paint();
     }
 
@@ -438,7 +439,7 @@
       const found = level(c);
       if (!(c > 1))
         return `✗ The right label does not lead: ${found}. No loss knows better than the labels.`;
-      if (c === Infinity) return "✓ Certified: no label is wrong, so every loss will do.";
+      if (c === Infinity) return "✓ Certified: no label is wrong, every loss will do.";
       return (ok ? `✓ Certified: ${found} exceeds` : `✗ Not certified: ${found} does not exceed`)
         + ` 1/r\u00a0=\u00a0${show(need)}${need === Infinity ? ", so no finite c will do" : ""}. `
         + `The best prediction is ${ok ? "the right label" : triple(u)}`
@@ -447,7 +448,7 @@
 
     // The ball as far as it has come; its path follows the noise and the loss.
     function rolled(name, a, q, u) {
-      told.textContent = "Tap the triangle: from there a ball rolls downhill, by gradient descent.";
+      told.textContent = "Tap the triangle: a ball rolls downhill, by gradient descent.";
       if (!start) return "";
       const path = roll(name, w, a, q, start), last = path.length - 1, upto = Math.min(frame, last);
       frame = upto < last ? frame + 3 : Infinity;
@@ -484,8 +485,8 @@
     const play = button("▶ play", toggle), table = h("table"), ids = note("");
     root.append(
       task("Race to memorise.",
-        "Recorded runs on MNIST; only the loss differs. Up: test digits read correctly. To the "
-          + "right: wrong training labels learned by heart. Which losses stay up on the left?"),
+        "Recorded runs on MNIST; only the loss differs. Which stays at the top left: accurate, "
+          + "without learning wrong labels by heart?"),
       h("div", { class: "alf-fields" }, noise.row, play), epoch.row, svg,
       note("◆ best epoch, which only clean labels can tell. "
         + "□ epochs that noisy labels choose, one for each half of the test images."), table, ids);
@@ -637,19 +638,19 @@
     });
     const classes = h("input", { type: "number", min: 2, max: 100, value: 10, oninput: paint });
     const many = h("label", { class: "alf-field" }, "classes", classes);
-    const eta = slider("η", { min: 0, max: 1, step: 0.01, value: 0.4 }, paint);
+    const eta = slider("rate η", { min: 0, max: 1, step: 0.01, value: 0.4 }, paint);
     const map = drawing(320, 320, "Table"), axis = drawing(320, 74, "Clean level");
     const say = h("p", { class: "alf-say" }), list = h("ul", { class: "alf-losses" });
     root.append(
       task("What does my noise allow?",
-        "Paste how often each class was called what, or choose a noise model."),
+        "Paste how often each class got each label, or choose a noise model."),
       h("div", { class: "alf-columns" },
         h("div", {}, source.row, area, many, eta.row, map,
           note("Row: true class. Column: label given, same order. Ringed: the strongest rival.")),
         h("div", {}, say, axis, list,
           note("c: in each class, the right label is told at least c times as often as its "
-            + "strongest rival. A loss is certified if its highest pull, in units of that at "
-            + "u = 1, is below c."))));
+            + "strongest rival. A loss is certified if it pulls on no label c times as hard as on "
+            + "one that it is sure of."))));
     const speak = announcer(root);
 
     function fill() {

@@ -5,6 +5,7 @@ one and see it fail. `alfs_utils.paper.verdicts` names the check behind each ver
 run every one of them.
 """
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -12,10 +13,13 @@ from typing import Any
 
 __all__ = ["Check"]
 
+WIDTH = 76  # what a page shows without breaking a line
+SIGNS = {True: "✓ holds", False: "✗ fails"}
+
 
 @dataclass(frozen=True, repr=False)
 class Check:
-    """What a check found about one statement; a notebook shows it as a table.
+    """What a check found about one statement; a notebook shows it in a line, counts folded.
 
     Attributes
     ----------
@@ -56,22 +60,21 @@ class Check:
 
     def __repr__(self) -> str:
         lines = (f"  {name}: {_word(value)}" for name, value in self.figures.items())
-        return "\n".join([self._answer(), *lines])
+        shown = (textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in lines)
+        return "\n".join([self._answer(), *shown])
 
     def _repr_html_(self) -> str:
         cells = ((escape(name), escape(_word(value))) for name, value in self.figures.items())
         rows = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in cells)
-        return f"<p>{self._answer()}</p><table>{rows}</table>"
+        counts = f"<details><summary>counts</summary><table>{rows}</table></details>"
+        return f'<p class="alf-check">{self._answer()}</p>{counts}'
 
     def _answer(self):
-        answers = {True: "holds", False: "fails"}
-        words = [f"as stated {answers[self.printed]}" + ", but says nothing" * self.empty]
-        if self.assumed is not None:
-            words.append(f"with the assumption {answers[self.assumed]}")
-        if self.repaired is not None:
-            words.append(f"repaired {answers[self.repaired]}")
-        words.append("control fails as it must" if self.control else "control DID NOT FAIL")
-        return "; ".join(words)
+        found = [(self.printed, "as printed" + ", but says nothing" * self.empty)]
+        found += [(self.assumed, "with the assumption"), (self.repaired, "repaired")]
+        words = [f"{SIGNS[holds]} {what}" for holds, what in found if holds is not None]
+        words.append("✓ control refused" if self.control else "✗ control NOT REFUSED")
+        return " · ".join(words)
 
 
 def _word(value):
