@@ -59,8 +59,8 @@ def build(name: str, num_classes: int, seed: int) -> nn.Module:
         If `name` is not a known network (the message lists those that are), or a number is wrong.
     """
     option("name", name, NAMES)
-    num_classes = integer("num_classes", num_classes, 1)
-    seed = integer("seed", seed, 0)
+    num_classes = integer("num_classes", num_classes, 1, 2**15)
+    seed = integer("seed", seed, 0, 2**64 - 1)
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
         torch.random.default_generator.manual_seed(seed)
         network = _BUILDERS[name](num_classes)

@@ -279,7 +279,10 @@ def largest_step(loss: Loss, k: int) -> float:
     """
     k = integer("k", k, 2, 2**53)
     u = np.r_[1 / k, np.geomspace(1e-9, 0.01, 500), np.linspace(0.01, 1, 1000)]
-    return float(_step(loss, u, k).max())
+    largest = float(_step(loss, u, k).max())
+    if largest <= 0:
+        raise ValueError(f"loss: expected one that moves a sample, got {loss!r}")
+    return largest
 
 
 def time_to_start(loss: Loss, k: int) -> float:

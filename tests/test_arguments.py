@@ -13,6 +13,7 @@ from alfs_utils import losses as L
 from alfs_utils import recommend as advice
 from alfs_utils._arguments import array, integer, real, shown
 from alfs_utils._piecewise import worst_vertex
+from alfs_utils.training import RunConfig
 
 BIG = 10**400
 COUNTS = [[60, 20], [0, 80]]
@@ -77,7 +78,15 @@ REFUSED = {
     "ignore_index: expected an int, got None": lambda: L.negative_learning(
         torch.zeros(2, 3), torch.tensor([0, 1]), ignore_index=None
     ),
-    "seed: ": lambda: models.build("digits_cnn", 10, -1),
+    "target: expected a dense tensor, got torch.sparse_coo": lambda: L.MAELoss()(
+        torch.zeros(2, 2), torch.eye(2).to_sparse()
+    ),
+    "loss: expected one that moves a sample, got 0.0": lambda: advice.start_of(0.0 * L.CELoss(), 2),
+    "loss: expected one of alfs_utils.losses or its repr, got 3": lambda: RunConfig(3),
+    "seed: expected an int of at most 1844674": lambda: models.build("digits_cnn", 10, 2**64),
+    "num_classes: expected an int of at most 32768, got 2": lambda: models.build(
+        "mnist_cnn", 2**31, 0
+    ),
 }
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import os
 import shutil
 import signal
 import subprocess
@@ -142,21 +143,40 @@ def one_page(project, text):
     (project / "book" / "page.md").write_text(text)
 
 
-def test_a_killed_build_does_not_make_the_next_one_lenient(project, monkeypatch):
+def test_a_killed_build_does_not_make_the_next_one_lenient(project):
     """Killed when Sphinx has read the page and stored that, but has not failed yet."""
     one_page(project, "# A page\n\nA reference to {ref}`nowhere`.\n")
+    run = subprocess.run
 
     def killed(command, **_):
-        run([word for word in command if word != "-W"], check=True)
-        raise SystemExit("killed")
+        run([word for word in command if word != "-W"])
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    run = subprocess.run
-    with monkeypatch.context() as patch:
-        patch.setattr(build.subprocess, "run", killed)
-        with pytest.raises(SystemExit, match="killed"):
-            build.build_site(project / "notebooks")
+    child = os.fork()
+    if child == 0:
+        build.subprocess.run = killed
+        build.build_site(project / "notebooks")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert (build.BUILD / ".doctrees" / "environment.pickle").exists()
     assert build.build_site(project / "notebooks") != 0
+    assert not [*build.BUILD.glob("building-*")]
+
+
+def test_a_build_that_goes_on_is_left_alone(project, monkeypatch):
+    monkeypatch.setattr(build.subprocess, "run", lambda *_: subprocess.CompletedProcess([], 0))
+    monkeypatch.setattr(build, "write_ledger", lambda path: None)
+    (page := build.BUILD / "html" / "page.html").parent.mkdir(parents=True)
+    page.touch()
+    (project / "_config.yml").touch(), (project / "_toc.yml").touch()
+    other = subprocess.Popen(["sleep", "60"])
+    mark = build.BUILD / f"building-site.{other.pid}"
+    mark.touch()
+    assert build.build_site(project / "notebooks") == 0
+    assert page.exists() and mark.exists()
+    other.kill()
+    other.wait()
+    assert build.build_site(project / "notebooks") == 0
+    assert not page.exists() and not mark.exists()
 
 
 def test_ctrl_c_in_a_notebook_takes_one_line(project):

@@ -26,7 +26,7 @@ from alfs_utils import recommend as advice
 from alfs_utils._arguments import shown as shown_argument
 from alfs_utils.training import RunConfig
 
-SECONDS = 2  # per call; a busy machine takes longer than the second that is promised
+SECONDS = 3  # of the processor, per call: other programs do not count
 
 
 class Unprintable:
@@ -209,7 +209,7 @@ def alarm(*_):
 
 def outcome(function, arguments):
     """Call; return "returned", "refused", or what is wrong with the answer."""
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
     try:
         function(**arguments)
         return "returned"
@@ -226,13 +226,13 @@ def outcome(function, arguments):
     except Exception as error:
         return f"{type(error).__name__}: {str(error)[:200]}"
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 def fuzz(calls, seed):
     """Make so many calls; return how many ended how, and what went wrong."""
     rng, count, wrong = random.Random(seed), Counter(), {}
-    before = signal.signal(signal.SIGALRM, alarm)
+    before = signal.signal(signal.SIGVTALRM, alarm)
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -251,7 +251,7 @@ def fuzz(calls, seed):
                     shown = {k: shown_argument(v) for k, v in arguments.items()}
                     wrong.setdefault((str(function)[:60], said[:60]), (said, shown))
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGVTALRM, before)
     return count, wrong
 
 
@@ -283,7 +283,7 @@ def test_the_fuzz_sees_what_is_wrong(monkeypatch):
             pass
 
     monkeypatch.setattr(f"{__name__}.SECONDS", 0.2)
-    before = signal.signal(signal.SIGALRM, alarm)
+    before = signal.signal(signal.SIGVTALRM, alarm)
     try:
         assert outcome(overflow, {"x": 1}).startswith("OverflowError")
         assert outcome(endless, {"x": 1}) == "not back in 0.2 s"
@@ -292,4 +292,4 @@ def test_the_fuzz_sees_what_is_wrong(monkeypatch):
             "not named: ValueError: invalid lit"
         )
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGVTALRM, before)

@@ -14,7 +14,7 @@ import tomllib
 import zipfile
 from collections import Counter
 from types import SimpleNamespace
-from urllib.parse import unquote
+from urllib.parse import quote_plus, unquote
 
 import numpy as np
 import pandas as pd
@@ -321,6 +321,63 @@ def test_formula_of_a_docstring_is_that_of_the_code(name):
     u = torch.linspace(0.05, 0.95, 7, dtype=torch.float64)
     expected = [float(formula.subs("u", point)) for point in u.tolist()]
     assert np.allclose(loss.of_probability(u), expected, rtol=1e-12, atol=1e-12)
+
+
+# --- search -----------------------------------------------------------------------------------
+
+QUERIES = {
+    "which loss should I use": "notebooks/guides/which-loss",
+    "asymmetry ratio": "notebooks/07-asymmetry-ratio",
+    "theorem 4": "notebooks/06-noise-tolerance",
+    "install": "book/how-to-run",
+    "clean level": "notebooks/01-label-noise",
+    "AGCE parameters": "notebooks/reference/agce",
+    "human labels": "notebooks/15-real-world-noise",
+    "memorise": "notebooks/14-features",
+    "learning rate": "book/recipes",
+    "reproduce table 1": "book/reproduce",
+}
+# Not worded as in the index: what ranks has to be a likeness of words, not a list of phrases.
+REWORDED = {
+    "what loss for noisy labels": "notebooks/guides/which-loss",
+    "installing the library": "book/how-to-run",
+    "memorize": "notebooks/14-features",
+    "parameters of AGCE": "notebooks/reference/agce",
+    "Lightning": "book/recipes",
+}
+
+
+@pytest.fixture(scope="module")
+def search(site, browser):
+    """The pages that a query finds, best first; opened from the disk, as `make book` shows it."""
+    page = browser.new_page()
+    faults = []
+    page.on("console", lambda m: m.type in ("error", "warning") and faults.append(m.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+
+    def run(query):
+        page.goto(f"{(site / 'search.html').as_uri()}?q={quote_plus(query)}")
+        page.wait_for_selector("ul.search > li a")
+        found = [link.get_attribute("href") for link in page.query_selector_all("ul.search > li a")]
+        assert faults == []
+        return list(dict.fromkeys(link.split(".html")[0] for link in found))
+
+    yield run
+    page.close()
+
+
+@pytest.mark.parametrize("query", [*QUERIES, *REWORDED])
+def test_a_query_finds_its_page_among_the_first_three(search, query):
+    assert {**QUERIES, **REWORDED}[query] in search(query)[:3]
+
+
+def test_the_index_names_pages_that_exist(site):
+    entries = extension("search_index").by_page(
+        yaml.safe_load((ROOT / "book" / "_ext" / "index.yml").read_text())
+    )
+    assert {*entries} <= {*names()}
+    index = (site / "genindex.html").read_text()
+    assert "Theorem 4" in index and "time to start" in index
 
 
 # --- in the browser ---------------------------------------------------------------------------

@@ -226,9 +226,11 @@ def notebook_key(path: Path, shared: str) -> str:
 
 def build_site(notebooks: Path) -> int:
     """Build the site strictly (every warning is an error) from the given executed notebooks."""
-    building = BUILD / "site-is-being-built"
-    if building.exists():  # the last build was killed, perhaps between a warning and its failure
-        forget_site()
+    for left in BUILD.glob("building-site.*"):
+        if not is_alive(int(left.suffix[1:])):  # killed, perhaps between a warning and its failure
+            forget_site()
+            left.unlink(missing_ok=True)
+    building = BUILD / f"building-site.{os.getpid()}"
     BUILD.mkdir(parents=True, exist_ok=True)
     building.touch()
     stage(notebooks)
@@ -238,16 +240,27 @@ def build_site(notebooks: Path) -> int:
     status = subprocess.run([jupyter_book, "build", str(STAGE), *flags]).returncode
     if status:
         forget_site()  # Sphinx warns about a page only when it reads it: the next build must, too
-        building.unlink()
+        building.unlink(missing_ok=True)
         print(f"the site was not built cleanly (status {status}): see above", file=sys.stderr)
         return status
-    building.unlink()
+    building.unlink(missing_ok=True)
     write_front_door(BUILD / "html" / "index.html")
     write_ledger(BUILD / "html" / "ledger.csv")
     write_records(BUILD / "html" / "records.zip")
     print(f"site built in {time.perf_counter() - start:.1f} s")
     print(BUILD / "html" / "index.html")
     return 0
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this number runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 def write_ledger(path: Path) -> None:

@@ -28,6 +28,8 @@ def check_call(input: Tensor, target: Tensor, weight: Tensor | None, ignore_inde
     for name, tensor in (("input", input), ("target", target)):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+        if tensor.layout != torch.strided:
+            raise TypeError(f"{name}: expected a dense tensor, got {tensor.layout}")
     if not input.is_floating_point():
         raise TypeError(f"input: expected floating-point logits, got {input.dtype}")
     shape = tuple(input.shape)
@@ -204,6 +206,9 @@ class LossOptions(TypedDict, total=False):
 
 class Loss(nn.Module):
     """Base of all losses: the call, the algebra and the repr.
+
+    The parameters of a loss are fixed, because they were checked together: for another value, make
+    another loss. `reduction`, `ignore_index` and `compat` may be set; they are checked again.
 
     Parameters
     ----------

@@ -134,6 +134,8 @@ def run_id(config: RunConfig) -> str:
 
 def _checked_loss(loss):
     """Return the repr of a loss that a run can train with."""
+    if not isinstance(loss, str | nn.Module):
+        raise TypeError(f"loss: expected one of alfs_utils.losses or its repr, got {shown(loss)}")
     try:
         found, reduction = _parsed_loss(str(loss))
     except (TypeError, ValueError) as error:
