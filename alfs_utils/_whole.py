@@ -41,7 +41,8 @@ class Square:
 
     def minimiser(self, w):
         """Return the projection of a w / W onto the simplex, for floats."""
-        x = float(self.a) * w / w.sum()
+        x = w / w.max()  # their sum could overflow
+        x = float(self.a) * x / x.sum()
         ordered = np.sort(x)[::-1]
         excess = (ordered.cumsum() - 1) / np.arange(1, len(w) + 1)
         u = np.maximum(x - excess[ordered > excess][-1], 0)

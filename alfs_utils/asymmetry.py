@@ -845,8 +845,9 @@ def admissible(family: type, T: npt.ArrayLike, **fixed: float) -> Region:
     family(a=2.0, **fixed)  # raises for NaN and the like
     c = min(quotient(w[t], max(w[_others(w, t)])) for t, w in _rows(T))
     if family is AMSELoss:
-        margins = ((w[t] - max(w[_others(w, t)])) / w.sum() for t, w in _rows(T))
-        return Region(family, fixed, c, 1 / min(margins), True)
+        shares = ((w / w[t], (w[t] - max(w[_others(w, t)])) / w[t]) for t, w in _rows(T))
+        least = max(quotient(sum(all_of), lead) for all_of, lead in shares)
+        return Region(family, fixed, c, least, True)
     least = 1 if family is AULLoss else 0
     power = {AGCELoss: lambda q: 1 - q, AULLoss: lambda p: p - 1, AELLoss: lambda: 1}[family]
     convexity = power(*(Fraction(*x.as_integer_ratio()) for x in fixed.values()))
