@@ -91,22 +91,15 @@ def published_table(*names: str) -> HTML:
 def overview() -> pd.DataFrame:
     """The table of all `ENTRIES`, one row each, in numbers and words.
 
-    Columns
+    Returns
     -------
-    loss, code : str
-    r : float
-        The (repaired) asymmetry ratio; NaN for a loss that is no function of one probability.
-    least c, least margin : float
-        The loss is asymmetric iff w_t/w_n, or (w_t - w_n)/W, is at least this; 1 or 0: always.
-    one valley from c : float
-        From this clean level on there is no other local minimum: 1 over the printed ratio.
-    r*, k = 10 : float
-        The exact ratio of ten classes.
-    start, k = 10 and start, k = 100 : float
-        `recommend.time_to_start`.
-    symmetric 0.8, asymmetric 0.4 : str
-        What `certify` says, for ten classes.
-    legal, setting of : str
+    DataFrame
+        loss, code : str. r : float, the (repaired) asymmetry ratio; NaN for a loss that is no
+        function of one probability. least c, least margin : float; the loss is asymmetric iff
+        w_t/w_n, or (w_t - w_n)/W, is at least this. one valley from c : float, 1 over the printed
+        ratio. r*, k = 10 : float, the exact ratio of ten classes. start, k = 10 and start, k = 100
+        : float, of `recommend.time_to_start`. symmetric 0.8, asymmetric 0.4 : str, what `certify`
+        says for ten classes. legal, setting of : str.
     """
     return pd.DataFrame([_row(entry) for entry in ENTRIES])
 
