@@ -78,7 +78,7 @@ class _NormalizedNegative(Composite):
 class NNCELoss(_NormalizedNegative):
     """Normalised negative cross entropy (Ye et al., NeurIPS 2023); ANL-CE is a sum with NCE.
 
-    L(u, y) = 1 - v_y / sum_k v_k with v_k = ln max(u_k, p_min) - ln p_min. A label whose
+    L(u, y) = 1 - v_y / sum_k v_k with ``v_k = ln(max(u_k, p_min) / p_min)``. A label whose
     probability is below `p_min` gives no gradient.
 
     Parameters
@@ -114,7 +114,7 @@ class NNFLLoss(_NormalizedNegative):
 
 
 class BiasedMAELoss(PointwiseLoss):
-    """MAE with a logit bias, l(u) = 2 (1 - u) / (1 + (e^eps - 1) u).
+    """MAE with a logit bias, l(u) = 2 (1 - u) / (1 + (b - 1) u), ``b = exp(eps)``.
 
     It is MAE after `eps` has been added to the logit of the target (Staats et al., AAAI 2025).
 
