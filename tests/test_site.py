@@ -4,6 +4,7 @@ import functools
 import http.server
 import importlib
 import inspect
+import math
 import pkgutil
 import re
 import shutil
@@ -296,6 +297,7 @@ PARAMETERS = {
     "beta": 2.0,
     "A": -4.0,
     "eps": 0.7,
+    "b": math.exp(0.7),
 }
 FORMULAS = {
     name: re.split(r"[:;,]|\.(?:\s|$)| \(C", found[1])[0]
