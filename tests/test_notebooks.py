@@ -144,15 +144,17 @@ def test_no_empty_line_tears_a_table_apart(notebook):
             assert not re.search(r"\|\n\n+\|", cell.source), cell.source
 
 
-def test_code_in_the_text_can_be_pasted(notebook):
+def test_code_in_the_text_can_be_pasted_and_read(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             for code in re.findall(r"```.*?```", cell.source, re.DOTALL):
                 assert not re.search("[“”‘’]", code), code
+                assert all(len(line) <= WIDTH for line in code.splitlines()), code
 
 
 def test_every_sweep_that_it_shows_is_one(notebook, tmp_path, capsys):
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    text = re.sub(r"\\\n *", "", text)
     for line in re.findall(r"^python -m alfs_utils sweep (.*)", text, re.MULTILINE):
         words = shlex.split(line)
         twice = [word for word, n in Counter(words).items() if word.startswith("--") and n > 1]

@@ -309,9 +309,9 @@ VERDICTS = (
         "Theorem 2, three classes or more",
         "the same bound",
         "vacuous",
-        "no ℓ(u_i) is strictly asymmetric; “a property for binary classification”, says the paper; "
-        "without the word false, already for MAE; for concave losses 1/κ_k, at most k/(ℓ(0) − "
-        "ℓ(1)), is the best constant",
+        "no ℓ(u_i) is strictly asymmetric; without the word false, already for MAE; for concave "
+        "losses 1/κ_k, at most k/(ℓ(0) − ℓ(1)), is the best constant; the paper announces Theorem "
+        "1 as “a beautiful property for binary classification”",
         "04-excess-risk",
         "excess_risk.excess_risk_multiclass",
     ),
@@ -648,7 +648,7 @@ VERDICTS = (
         "Conclusion",
         "noise-tolerant as long as clean labels dominate",
         "true with a hidden assumption",
-        "Assumption 2, and a loss with c r° ≥ 1 (completely asymmetric: always)",
+        "Assumption 2, and a loss that is asymmetric on the noise (completely asymmetric: always)",
         "06-noise-tolerance",
         "tolerance.assumption_2_cannot_be_dropped",
     ),
