@@ -118,6 +118,7 @@ VALUES = {  # l(u) for v = 1 - u; the parameters follow in the order of the loss
     L.MAELoss: lambda u, v: 2 * v,
     L.UnhingedLoss: lambda u, v: v,
     L.RCELoss: lambda u, v, A: -A * v,
+    L.BiasedMAELoss: lambda u, v, eps: 2 * v / (v + np.exp(eps) * u),
 }
 SLOPES = {  # g(u) = -l'(u)
     L.AGCELoss: lambda u, v, a, q: _power(a + u, q - 1),
@@ -132,6 +133,7 @@ SLOPES = {  # g(u) = -l'(u)
     L.MAELoss: lambda u, v: 2 + 0 * u,
     L.UnhingedLoss: lambda u, v: 1 + 0 * u,
     L.RCELoss: lambda u, v, A: 0 * u - A,
+    L.BiasedMAELoss: lambda u, v, eps: 2 * np.exp(eps) / (v + np.exp(eps) * u) ** 2,
 }
 
 
@@ -144,6 +146,9 @@ BENDS = {  # l''(u), where it is not 0 and l(0) is finite; each is monotone in u
     L.GCELoss: lambda u, v, q: (1 - q) * _power(u, q - 2),
     L.AULLoss: lambda u, v, a, p: (p - 1) * _power(a - 1 + v, p - 2),
     L.AELLoss: lambda u, v, a: np.exp(-u / a) / a**2,
+    L.BiasedMAELoss: lambda u, v, eps: (
+        4 * np.exp(eps) * (np.exp(eps) - 1) / (v + np.exp(eps) * u) ** 3
+    ),
 }
 
 
@@ -228,6 +233,11 @@ def _risk(parts, w, u, number):
     """Return the weighted risk at a point, in the arithmetic of `number`; NCE's smallest limit."""
     total = 0
     for part in parts:
+        if part.whole:
+            values = part.whole.values(u, number)
+            risk = sum(number(a) * x for a, x in zip(w, values, strict=True) if a)
+            total = total + number(Fraction(part.coefficient)) * risk
+            continue
         if part.elusive and any(x == 0 for x in u):
             total += number(Fraction(part.coefficient)) * number(
                 min(a for a, x in zip(w, u, strict=True) if x == 0)

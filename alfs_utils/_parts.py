@@ -52,6 +52,7 @@ class Part:
     missing: str = ""  # what would decide
     polyline: PiecewiseLinear | None = None
     enclosure: Enclosure | None = None  # of a sum that is neither convex nor concave
+    whole: Any = None  # of a loss of all probabilities, see `_whole`; value(u) is L(u, .) then
 
     def points(self, fractions):
         return np.array([x if self.exact else float(x) for x in fractions])

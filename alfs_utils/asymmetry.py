@@ -15,6 +15,7 @@ w_n is the second largest weight. Every yes rests on one of these facts:
   move the mass of a class with negative shifted weight to t lowers that sum;
 - the risk of a piecewise linear l is least at a vertex between its knots: these are finitely many,
   and are compared in Fractions (`_piecewise`);
+- AMSE's risk is the distance from a point, NNCE's a mean of the weights: closed forms (`_whole`);
 - sums of convex and concave losses of the library: branch and bound in interval arithmetic shows
   that there is no other minimiser (`_branch_and_bound`).
 
@@ -36,13 +37,21 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from alfs_utils import _enclosure, noise
+from alfs_utils import _enclosure, _whole, noise
 from alfs_utils._arguments import array as as_array
 from alfs_utils._arguments import integer, option, shown
 from alfs_utils._branch_and_bound import Enclosure
 from alfs_utils._parts import SHAPES, Part, declare, of_callable, quotient, roughness
 from alfs_utils._piecewise import PiecewiseLinear, worst_vertex
-from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, LossSum, MAELoss, Normalized
+from alfs_utils.losses import (
+    AELLoss,
+    AGCELoss,
+    AMSELoss,
+    AULLoss,
+    LossSum,
+    MAELoss,
+    Normalized,
+)
 
 __all__ = [
     "Certificate",
@@ -94,6 +103,7 @@ class Certificate:
         Clean level w_t/w_n; for a normalised loss, that of the shifted weights.
     ratio, margin : float, Fraction or None
         The asymmetry ratio r that c is compared with, and c r - 1; None where r is not known.
+        AMSE has no ratio; its margin is a (w_t - w_n) / W - 1, where W is the sum of the weights.
     method : str
     witness : Witness or None
         Given whenever the verdict is "not asymmetric", unless the witness needs a coordinate that
@@ -105,6 +115,9 @@ class Certificate:
     attained : bool
         False if every minimising sequence converges to e_t but the risk has no minimum: NCE plus
         an asymmetric loss. At bounded logits, its minimiser is not the corner of class t.
+    corner : float
+        For "asymmetric": every minimiser has at most this probability in each class but t. 0 but
+        for losses that clamp probabilities, NNCE and NNFL; there e_t is not the only minimiser.
     classes : tuple of Certificate
         One per row. Where a verdict needed no witness, only the binding class has one.
     """
@@ -118,6 +131,7 @@ class Certificate:
     witness: Witness | None = None
     declarations: tuple[str, ...] = ()
     attained: bool = True
+    corner: float = 0.0
     missing: str = ""
     classes: tuple["Certificate", ...] = ()
 
@@ -134,6 +148,7 @@ class Certificate:
         shown = {"c": self.c, "ratio": self.ratio, "margin": self.margin}
         numbers = (f"{k}={v if v is None else f'{float(v):.4g}'}" for k, v in shown.items())
         limit = "" if self.attained else " (in the limit, never attained)"
+        limit += f" (up to {self.corner:g} in every other class)" if self.corner else ""
         missing = f"; to decide it: {self.missing}" if self.missing else ""
         numbers = ", ".join(numbers)
         return f"<{self.verdict}{limit}: class {self.binding}, {numbers}; {self.method}{missing}>"
@@ -284,6 +299,8 @@ def _parts(loss, shape=None):
             if phi.l_ends[1] < 0:
                 raise ValueError(f"loss: {term!r} divides by values that can be 0")
             parts.append(replace(phi, normalised=True, coefficient=coefficient))
+        elif whole := _whole.part(term, coefficient):
+            parts.append(whole)
         else:
             pointwise.append((coefficient, term))
     return ([_merge(pointwise, shape)] if pointwise or not parts else []) + parts
@@ -291,7 +308,7 @@ def _parts(loss, shape=None):
 
 def _pointwise(loss, shape=None):
     part = _parts(loss, shape)[0]
-    if part.normalised:
+    if part.normalised or part.whole:
         raise TypeError(f"loss: expected a function l(u_i) of one probability, got {shown(loss)}")
     return part
 
@@ -426,7 +443,8 @@ def certify(loss: Callable, T: npt.ArrayLike, shape: str | None = None) -> Certi
     the infimum min_i w_i wherever the class of least weight vanishes fastest, whatever u_t. NCE
     plus an asymmetric loss is asymmetric in the limit only: see `Certificate.attained`. A
     normalised loss plus a pointwise one is certified if both are (Theorem 5), refuted by a search,
-    or undecided.
+    or undecided. So is AMSE plus another loss. NNCE and NNFL are asymmetric on all weights, up to
+    their clamp: see `Certificate.corner`.
     All of this is about the formula of l, without the clamps of `compat="official"`.
 
     Examples
@@ -453,6 +471,7 @@ def _certify_row(parts, w, t):
     if len(bound) > 1:
         verdict = result.verdict if result.asymmetric else "undecided"
         result = replace(result, verdict=verdict, method=f"Theorem 5, {result.method}")
+    result = replace(result, corner=min(h.corner for h in held))
     if len(bound) < len(parts):
         result = replace(result, attained=not result.asymmetric, method=f"limit, {result.method}")
     proven = bound[0].strict and len(bound) == 1  # of the library: its witness can wait
@@ -479,6 +498,8 @@ def _hold(part, w, t):
     """Compare the ratio of one part of a loss with one row of weights."""
     if part.polyline:
         return _decide_polyline(part, w, t)
+    if part.whole:
+        return _decide_whole(part, w, t)
     omega = _shifted(part, w, t)
     others = omega[_others(w, t)]
     top, second = omega[t], max(others)
@@ -504,6 +525,22 @@ def _hold(part, w, t):
     missing = part.missing if verdict == "undecided" else ""
     said = part.declarations
     return Certificate(verdict, t, level, ratio, margin, method, None, said, missing=missing)
+
+
+def _decide_whole(part, w, t):
+    """Decide AMSE by its margin, equality included, and NNCE and NNFL at once; see `_whole`."""
+    second = max(w[_others(w, t)])
+    level, margin = quotient(w[t], second), part.whole.margin(w, t)
+    tolerance = 0 if w.dtype == object else TOLERANCE
+    if margin > tolerance or second <= 0:
+        verdict = "asymmetric"
+    elif w.dtype == object:
+        verdict = "asymmetric" if margin == 0 else "not asymmetric"
+    else:
+        verdict = "boundary" if margin >= -tolerance else "not asymmetric"
+    margin = margin if w.dtype == object else float(margin)
+    corner = part.whole.corner
+    return Certificate(verdict, t, level, None, margin, part.method, corner=corner)
 
 
 def _decide_sum(part, w, t, omega, level, method):
@@ -594,6 +631,11 @@ def _direct_witness(parts, w, t):
         u = w / w.sum()
         return Witness(tuple(u.tolist()), float(_risk(parts, w, u)), math.inf, math.inf)
     part = next(part for part in parts if not part.elusive)
+    if part.whole:
+        u = _vertex(w, t) * 0
+        n = max(_others(w, t), key=lambda i: w[i])
+        u[n] = part.whole.step(w, t)
+        return _witness(parts, w, t, u)
     omega = _shifted(part, w, t).astype(float)
     n = max(_others(w, t), key=lambda i: omega[i])
     d = 0.5 ** np.arange(1.0, 1023.0)
@@ -669,8 +711,9 @@ def weighted_risk_minimiser(
     is that of the tangent plane, F(v) >= F(u) + grad F(u) (v - u). For concave l it is the best
     vertex. For any other l it is the best point of a grid; the lower bound is the least risk on
     the grid with every coordinate rounded up, which only needs l to decrease. For a normalised
-    loss, Dinkelbach's iteration on the shifted weights finds it. Bounds are computed in float64
-    and hold up to its rounding.
+    loss, Dinkelbach's iteration on the shifted weights finds it. For AMSE it is the projection of
+    a w / W onto the simplex, W the sum of w. For NNCE and NNFL it is e_t, and every point close to
+    it, see `Certificate.corner`. Bounds are computed in float64 and hold up to its rounding.
 
     Parameters
     ----------
@@ -691,6 +734,11 @@ def weighted_risk_minimiser(
     part, scale = replace(parts[0], exact=False, coefficient=1), float(parts[0].coefficient)
     if len(parts) > 1 or part.elusive:
         raise TypeError(f"loss: no certified minimiser for {shown(loss)}")
+    if part.whole:
+        u = part.whole.minimiser(w)
+        risk, slopes = float(_risk([part], w, u)), part.whole.slopes(w, u)
+        lower = risk - max(float(slopes @ u - slopes.min()), 0.0)
+        return Minimum(u, scale * risk, scale * lower, part.method)
     if not part.normalised:
         return _minimise(part, w)
     u = _vertex(w, w.argmax())
@@ -768,15 +816,16 @@ def _largest(holds, low, high):
 
 
 def admissible(family: type, T: npt.ArrayLike, **fixed: float) -> Region:
-    """Return the a for which AGCE, AUL or AEL is asymmetric on T (Corollaries 1 to 3).
+    """Return the a for which AGCE, AUL, AEL (Corollaries 1 to 3) or AMSE is asymmetric on T.
 
     Let c be the clean level of T. AGCE with q < 1 is asymmetric iff a >= 1 / (c^(1/(1-q)) - 1), AUL
     with p > 1 iff a >= 1 / (1 - c^(-1/(p-1))), AEL iff a >= 1 / ln c. AGCE with q >= 1 and AUL with
-    p <= 1 are asymmetric for every legal a.
+    p <= 1 are asymmetric for every legal a. AMSE looks at the margin and not at c: it is asymmetric
+    iff a (w_t - w_n) >= W on every row w with sum W.
 
     Parameters
     ----------
-    family : AGCELoss, AULLoss or AELLoss
+    family : AGCELoss, AULLoss, AELLoss or AMSELoss
     T : (k, k) or (k,) array_like
         As in `certify`. For Fractions and an integer exponent, the threshold is a Fraction.
     **fixed : number
@@ -787,13 +836,18 @@ def admissible(family: type, T: npt.ArrayLike, **fixed: float) -> Region:
     >>> admissible(AULLoss, [Fraction(9), Fraction(4)], p=2)
     <AULLoss(a, p=2) is asymmetric iff a >= 9/5>
     """
-    names = {AGCELoss: ["q"], AULLoss: ["p"], AELLoss: []}
+    names = {AGCELoss: ["q"], AULLoss: ["p"], AELLoss: [], AMSELoss: []}
     if family not in names:
-        raise TypeError(f"family: expected AGCELoss, AULLoss or AELLoss, got {shown(family)}")
+        known = "AGCELoss, AULLoss, AELLoss or AMSELoss"
+        raise TypeError(f"family: expected {known}, got {shown(family)}")
     if list(fixed) != names[family]:
         raise TypeError(f"fixed: {family.__name__} takes {names[family]}, got {fixed}")
     family(a=2.0, **fixed)  # raises for NaN and the like
     c = min(quotient(w[t], max(w[_others(w, t)])) for t, w in _rows(T))
+    if family is AMSELoss:
+        shares = ((w / w[t], (w[t] - max(w[_others(w, t)])) / w[t]) for t, w in _rows(T))
+        least = max(quotient(sum(all_of), lead) for all_of, lead in shares)
+        return Region(family, fixed, c, least, True)
     least = 1 if family is AULLoss else 0
     power = {AGCELoss: lambda q: 1 - q, AULLoss: lambda p: p - 1, AELLoss: lambda: 1}[family]
     convexity = power(*(Fraction(*x.as_integer_ratio()) for x in fixed.values()))

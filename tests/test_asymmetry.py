@@ -1,5 +1,6 @@
 """Ratios, certificates and minimisers against oracles that share no code with them."""
 
+import copy
 import itertools
 import math
 import time
@@ -28,13 +29,17 @@ from alfs_utils.asymmetry import (
 from alfs_utils.losses import (
     AELLoss,
     AGCELoss,
+    AMSELoss,
     AULLoss,
+    BiasedMAELoss,
     CELoss,
     FocalLoss,
     GCELoss,
     MAELoss,
     NCELoss,
     NLNLLoss,
+    NNCELoss,
+    NNFLLoss,
     Normalized,
     NormalizedFocalLoss,
     NormalizedGCELoss,
@@ -931,6 +936,7 @@ FORMULAS = [
     MAELoss(),
     UnhingedLoss(),
     RCELoss(),
+    BiasedMAELoss(2),
 ]
 
 
@@ -1232,3 +1238,86 @@ def test_enclosures_on_10_classes_take_under_2_s():
     knots = [F(j, 12) for j in range(13)]
     values = [2 * (12 - j) + F((j * j) % 5, 4) for j in range(13)]
     assert best_time(lambda: certify(PiecewiseLinear(knots, values), T), 2) < 2
+
+
+# --- the losses that came after the paper -----------------------------------------------------
+
+
+def risks(loss, w, u):
+    """Weighted risks at the rows of u, by forward passes in float64."""
+    logits = torch.tensor(u, dtype=torch.float64).log()
+    per_label = copy.deepcopy(loss)
+    per_label.reduction = "none"
+    labels = [torch.full((len(u),), i) for i in range(len(w))]
+    return sum(x * per_label(logits, y) for x, y in zip(w, labels, strict=True)).numpy()
+
+
+@pytest.mark.parametrize("a", [1.0, 1.5, 4.0, 30.0])
+def test_amse_minimiser_is_the_projection_of_the_scaled_weights(a):
+    """It beats random points and satisfies the first-order conditions, written down by hand."""
+    rng = np.random.default_rng(3)
+    for k in (2, 3, 10):
+        w = rng.random(k) * rng.integers(1, 5)
+        found = weighted_risk_minimiser(AMSELoss(a), w)
+        slopes = w.sum() * found.u - a * w
+        used = found.u > 0
+        assert np.ptp(slopes[used]) < 1e-12 * a * w.sum()
+        assert (slopes[~used] >= slopes[used].min() - 1e-12).all()
+        assert found.u.sum() == pytest.approx(1, abs=1e-15)
+        cloud = np.maximum(rng.dirichlet(np.full(k, 0.3), 500), 1e-300)
+        assert found.risk <= risks(AMSELoss(a), w, cloud).min() + 1e-12
+        assert found.gap < 1e-12 * found.risk
+
+
+def test_amse_looks_at_the_margin_and_not_at_c():
+    """At one c = 9/4 a larger sum of the other weights asks for a larger a; equality counts."""
+    for others, least in ((1, F(13, 5)), (2, F(17, 5)), (9, F(9))):
+        w = [F(9), *[F(4)] * others]
+        assert admissible(AMSELoss, w).threshold == least
+        assert certify(AMSELoss(math.ceil(least)), w).asymmetric
+        below = certify(AMSELoss(float(least) - 0.01), w)
+        assert below.asymmetric is False and below.witness.gain > 0 and below.witness.proven
+    assert certify(AMSELoss(9), noise.symmetric(10, 0.8)).verdict == "boundary"
+    assert certify(AMSELoss(1), [1.0, 0.0]).asymmetric  # no noise: the Brier score is proper
+    joint = certify(NCELoss() + AMSELoss(30), noise.symmetric(10, 0.8))
+    assert joint.asymmetric and not joint.attained
+
+
+@pytest.mark.parametrize("loss", [NNCELoss(), NNFLLoss(), NNCELoss(1e-3)], ids=repr)
+def test_nnce_is_lowest_on_the_corner_that_the_clamp_cuts_off(loss):
+    """Nowhere below W - w_t, equal to it on the corner, above it elsewhere."""
+    rng = np.random.default_rng(4)
+    for k in (2, 3, 10):
+        w = np.sort(rng.random(k))[::-1]
+        w[0] = w[1] * 1.0001
+        found = certify(loss, w)
+        assert found.asymmetric and found.corner == loss.p_min and "up to" in repr(found)
+        least = w[1:].sum()
+        cloud = np.maximum(rng.dirichlet(np.full(k, 0.2), 300), 1e-300)
+        cloud[:100, 1:] = loss.p_min * rng.random((100, k - 1))
+        cloud[:100, 0] = 1 - cloud[:100, 1:].sum(axis=1)
+        cloud[50:100, [0, 1]] = cloud[50:100, [1, 0]]  # the corner of the rival
+        inside = (cloud[:, 1:] <= loss.p_min).all(axis=1)
+        got = risks(loss, w, cloud)
+        assert (got[~inside] > least).all() and got[inside] == pytest.approx(least, rel=1e-14)
+        assert inside.any()
+    with pytest.raises(ValueError, match="p_min < 1/10"):
+        certify(NNCELoss(0.2), noise.symmetric(10, 0.2))
+    assert certify(loss + MAELoss(), w).corner == 0
+
+
+def test_a_logit_bias_is_paid_in_asymmetry():
+    for eps in (0.1, 0.5, 2.0):
+        assert asymmetry_ratio(BiasedMAELoss(eps)) == pytest.approx(math.exp(-2 * eps), rel=1e-14)
+    assert certify(BiasedMAELoss(0), [1.0, 0.999]).asymmetric
+    T = noise.symmetric(10, 0.8)  # c = 9/4
+    edge = math.log(9 / 4) / 2
+    assert certify(BiasedMAELoss(edge - 1e-6), T).asymmetric
+    beyond = certify(BiasedMAELoss(edge + 1e-6), T)
+    assert beyond.asymmetric is False and beyond.witness.proven
+
+
+def test_losses_of_all_probabilities_have_no_ratio():
+    for loss in (AMSELoss(3), NNCELoss()):
+        with pytest.raises(TypeError, match=r"^loss: expected a function l\(u_i\) of one"):
+            asymmetry_ratio(loss)

@@ -26,12 +26,16 @@ from alfs_utils.asymmetry import PiecewiseLinear, certify
 from alfs_utils.losses import (
     AELLoss,
     AGCELoss,
+    AMSELoss,
     AULLoss,
+    BiasedMAELoss,
     CELoss,
     FocalLoss,
     GCELoss,
     MAELoss,
     NCELoss,
+    NNCELoss,
+    NNFLLoss,
     Normalized,
     RCELoss,
     SCELoss,
@@ -80,6 +84,29 @@ def linear(scale):
     return lambda u: number(scale, u) * (1 - u)
 
 
+def biased(eps):
+    """MAE of the softmax whose logit of the label has been raised by eps."""
+
+    def value(u):
+        b = exp(number(eps, u)) if isinstance(u, mp.mpf) else np.exp(number(eps, u))
+        return 2 - 2 * b * u / (b * u + 1 - u)
+
+    return value
+
+
+def amse(a):
+    """L(u, .) of all labels at once: the squared distances of u from the scaled corners."""
+
+    def value(u):
+        if isinstance(u, np.ndarray):
+            corners = number(a, u) * np.eye(u.shape[-1], dtype=u.dtype)
+            return ((u[..., None, :] - corners) ** 2).mean(axis=-1)
+        corners = [[mp.mpf(a) * (i == j) for i in range(len(u))] for j in range(len(u))]
+        return [sum((x - y) ** 2 for x, y in zip(u, e, strict=True)) / len(u) for e in corners]
+
+    return value
+
+
 def weighted(terms):
     return lambda u: sum(number(c, u) * l(u) for c, l in terms)
 
@@ -90,7 +117,7 @@ def weighted(terms):
 @dataclass
 class Case:
     loss: object
-    parts: list  # (coefficient, l, normalised): L(u, i) of the oracle
+    parts: list  # (coefficient, l, normalised): L(u, i) of the oracle; or (c, L(u, .), "whole")
     w: list
     t: int
     truth: bool | None  # True asymmetric, False not; None: nobody knows
@@ -115,6 +142,10 @@ def difference(case, others):
             if l == "NCE":  # the smallest limit at points with a zero
                 least = [min(a for a, x in zip(w, y, strict=True) if x == 0) for y in (corner, u)]
                 total += coefficient * (least[0] - least[1])
+                continue
+            if normalised == "whole":
+                risks = [sum(a * x for a, x in zip(w, l(y), strict=True)) for y in (corner, u)]
+                total += mp.mpf(coefficient) * (risks[0] - risks[1])
                 continue
             at = {x: l(x) for x in {*u, *corner}}
             risks = [
@@ -150,7 +181,7 @@ def losses_of(parts, u):
     total = 0
     for coefficient, l, normalised in parts:
         values = l(u)
-        if normalised:
+        if normalised is True:
             values = values / values.sum(axis=-1, keepdims=True)
         total = total + np.longdouble(coefficient) * values
     return total
@@ -235,6 +266,10 @@ def edge_limit(parts, others, n):
         A = B = mp.mpf(0)
         w = [mp.mpf(0), *(mp.mpf(float(x)) for x in others)]
         for coefficient, l, normalised in parts:
+            if normalised == "whole":
+                gaps = [mp.mpf(coefficient) * (x - y) for x, y in zip(l(u), l(corner), strict=True)]
+                A, B = A + gaps[0], B + sum(a * g for a, g in zip(w, gaps, strict=True))
+                continue
             at = {x: l(x) for x in {*u, *corner}}
             scale = [sum(at[x] for x in y) if normalised else 1 for y in (corner, u)]
             gaps = [at[b] / scale[1] - at[a] / scale[0] for a, b in zip(corner, u, strict=True)]
@@ -639,6 +674,49 @@ def with_nce(rng):
     return case
 
 
+# The losses that came after the paper.
+
+
+def logit_bias(rng):
+    eps = float(rng.choice([0.0, 0.5, rng.uniform(0, 3)]))
+    return smooth_case(rng, BiasedMAELoss(eps), [(1, biased(eps), False)], rivals(rng))
+
+
+def biased_sum(rng):
+    eps = float(rng.uniform(0.1, 2))
+    other = [convex_term, concave_term, affine_term][rng.integers(3)](rng)
+    loss, l = combine(rng, [(BiasedMAELoss(eps), biased(eps)), other])
+    return smooth_case(rng, loss, [(1, l, False)], rivals(rng))
+
+
+def scaled_corner(rng):
+    a = float(1 + 10 ** rng.uniform(-0.5, 1.5))
+    return smooth_case(rng, AMSELoss(a), [(1, amse(a), "whole")], rivals(rng))
+
+
+def scaled_corner_sum(rng):
+    a, (loss, l) = float(1 + 10 ** rng.uniform(-0.5, 1.5)), convex_term(rng)
+    parts = [(1, l, False), (1, amse(a), "whole")]
+    return smooth_case(rng, loss + AMSELoss(a), parts, rivals(rng))
+
+
+def jal(rng):
+    a = float(1 + 10 ** rng.uniform(-0.5, 1.5))
+    case = smooth_case(rng, AMSELoss(a), [(1, amse(a), "whole")], [*rivals(rng, 5), 0.05])
+    case.loss = NCELoss() + case.loss
+    case.parts = [*case.parts, (1, "NCE", True)]
+    return case
+
+
+def anl(rng):
+    """Asymmetric up to the clamp, whatever the weights; alone, with NCE, and with another."""
+    p_min = float(rng.choice([1e-7, 1e-3]))
+    loss = [NNCELoss(p_min), NNFLLoss(float(rng.uniform(0, 3)), p_min)][rng.integers(2)]
+    loss = [loss, 5 * NCELoss() + 5 * loss, loss + MAELoss()][rng.integers(3)]
+    others, margin = rivals(rng), epsilon(rng)
+    return Case(loss, [], *place(rng, others, max(others) * (1 + margin), margin), True)
+
+
 # Declarations that are true, and made to mislead.
 
 
@@ -713,6 +791,12 @@ FAMILIES = {  # cases, and whether everything must be decided
     flat: (20, False),
     tiny_knots: (20, False),
     hidden_power: (10, False),
+    logit_bias: (100, True),
+    biased_sum: (60, True),
+    scaled_corner: (160, True),
+    scaled_corner_sum: (60, False),
+    jal: (60, True),
+    anl: (60, True),
 }
 COLUMNS = ("cases", "near", "wrong yes", "wrong no", "invalid", "refused", "undecided", "boundary")
 

@@ -19,7 +19,7 @@ import test_asymmetry as T
 import test_asymmetry_attack as A
 
 pytestmark = pytest.mark.long
-ROOMS = ("_enclosure", "_piecewise", "_branch_and_bound", "_parts", "asymmetry")
+ROOMS = ("_enclosure", "_piecewise", "_branch_and_bound", "_parts", "_whole", "asymmetry")
 MUTANTS = {
     # intervals and gains
     "intervals: open comparisons pass": ("_enclosure", "if answer is None:", "if False:"),
@@ -52,6 +52,13 @@ MUTANTS = {
     "slopes: measured": ("_parts", 'return replace(part, missing="the derivative of l, as a method slope(u)")', "return replace(part, ratio=quotient(chords[-1], chords[0]), sharp=True, strict=True)"),
     "flat end: overlooked": ("_parts", "strict=g1 > error", "strict=True"),
     "exact: seen at 1/2 alone": ("_parts", "EXACT_AT = [Fraction(j, 7) for j in range(8)] + ", "EXACT_AT = "),
+    # losses of all probabilities
+    "AMSE: the sum of the others alone": ("_whole", "/ (top + sum(rest)) - 1", "/ sum(rest) - 1"),
+    "AMSE: the witness goes too far": ("_whole", "max(-self.margin(w, t) / 2, 0)", "min(max(-3 * self.margin(w, t), 0), 1)"),
+    "AMSE: the corner is not scaled": ("_whole", "2 * self.a * x + square", "2 * x + square"),
+    "AMSE: equality is not enough": ("asymmetry", '"asymmetric" if margin == 0 else "not asymmetric"', '"not asymmetric"'),
+    "NNCE: no clamp to answer for": ("_whole", "self.corner, self.loss = loss.p_min, loss", "self.corner, self.loss = 0.0, loss"),
+    "biased MAE: half the bend": ("_enclosure", "4 * np.exp(eps) * (np.exp(eps) - 1)", "2 * np.exp(eps) * (np.exp(eps) - 1)"),
     # certify
     "flat end of others: certified": ("asymmetry", '"asymmetric" if part.strict else "undecided"', '"asymmetric"'),
     "flat end of knots: overlooked": ("asymmetry", "if l.slopes[-1] == 0:", "if False:"),
@@ -66,6 +73,7 @@ TESTS = (
     "test_the_answer_says_what_would_decide",
     "test_slopes_between_the_samples_are_never_certified",
     "test_an_l_that_is_exact_here_and_there_is_not_taken_for_exact",
+    "test_amse_looks_at_the_margin_and_not_at_c",
 )
 
 
@@ -110,6 +118,7 @@ def checks():
         yield name, getattr(T, name)
     for loss in T.FORMULAS:
         yield "formulas", lambda loss=loss: T.test_intervals_hold_the_formulas_of_the_losses(loss)
+    yield "clamp", lambda: T.test_nnce_is_lowest_on_the_corner_that_the_clamp_cuts_off(T.NNCELoss())
     for rows in ([1, 0, 0], np.eye(3)):
         yield "flat end", lambda T_=rows: T.test_a_flat_end_is_never_certified(T.flat_floats, T_)
     yield "flat end", lambda: T.test_a_flat_end_is_never_certified(T.FlatEnd(), np.eye(3))
@@ -138,6 +147,7 @@ FAMILIES = {
     A.steep_end: 0.1,
     A.normalised: 0.1,
     A.mixed: 0.3,
+    A.scaled_corner: 0.2,
 }
 
 

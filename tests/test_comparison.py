@@ -129,6 +129,7 @@ CHANGES = {
     "train_size": 1000,
     "nesterov": True,
     "schedule": "exponential",
+    "l1": 1e-6,
 }
 
 

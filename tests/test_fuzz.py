@@ -73,6 +73,7 @@ def arrays():
 def things():
     return [
         L.CELoss(), L.NCELoss(), L.NLNLLoss(), L.CELoss(reduction="sum"), L.AULLoss(1, 0.5),
+        L.AMSELoss(3), L.NNCELoss(0.4), L.NNFLLoss() + L.AMSELoss(9), L.BiasedMAELoss(2),
         L.CELoss(weight=[1.0, 2.0]), 0.0 * L.CELoss(), nn.CrossEntropyLoss(), nn.MSELoss(), nn.Linear(2, 2),
         asymmetry.PiecewiseLinear([0, Fraction(1, 2), 1], [2, Fraction(1, 2), 0]), L.CELoss, int, len,
         object(), Unprintable(), lambda: 0, lambda u: "x", lambda u: None, lambda u: 1 - u, ...,
@@ -137,7 +138,7 @@ CALLS = [
     (asymmetry.weighted_risk_minimiser, {"loss": LOSSES, "weights": WEIGHTS, "shape": SHAPE}),
     (asymmetry.admissible, {"family": [L.AGCELoss], "T": T + WEIGHTS, "q": NUMBER}),
     (asymmetry.admissible, {"family": [L.AULLoss], "T": T + WEIGHTS, "p": NUMBER}),
-    (asymmetry.admissible, {"family": [L.AELLoss], "T": T + WEIGHTS}),
+    (asymmetry.admissible, {"family": [L.AELLoss, L.AMSELoss], "T": T + WEIGHTS}),
     (asymmetry.PiecewiseLinear, {"knots": [[0, 0.5, 1]], "values": [[2, 1, 0]]}),
     (advice.recommend, {"noisy": NOISY, "clean": LABELS, "level": [0.95]}),
     (advice.recommend, {"counts": COUNTS, "level": [0.95]}),

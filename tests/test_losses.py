@@ -43,6 +43,11 @@ def normalized(matrix):
         return matrix / matrix.sum(1, keepdims=True)
 
 
+def negative(l, u, p_min):
+    v = l(np.array(p_min)) - l(np.maximum(u, p_min))
+    return 1 - v / v.sum(1, keepdims=True)
+
+
 NAIVE = {
     "CELoss": lambda u: -np.log(u),
     "MAELoss": lambda u: 2 - 2 * u,
@@ -57,8 +62,14 @@ NAIVE = {
     "NCELoss": lambda u: normalized(-np.log(u)),
     "NormalizedFocalLoss": lambda u, gamma: normalized(-((1 - u) ** gamma) * np.log(u)),
     "NormalizedGCELoss": lambda u, q: normalized(1 - u**q),
+    "BiasedMAELoss": lambda u, eps: 2 - 2 * np.exp(eps) * u / (1 - u + np.exp(eps) * u),
+    "AMSELoss": lambda u, a: ((a - u) ** 2 - u**2 + (u**2).sum(1, keepdims=True)) / u.shape[1],
+    "NNCELoss": lambda u, p_min=1e-7: negative(lambda u: -np.log(u), u, p_min),
+    "NNFLLoss": lambda u, gamma=0.5, p_min=1e-7: negative(
+        lambda u: -((1 - u) ** gamma) * np.log(u), u, p_min
+    ),
 }
-POINTWISE = [name for name in NAIVE if not name.startswith("N")]
+POINTWISE = [name for name in NAIVE if name[0] != "N" and name != "AMSELoss"]
 # The papers' settings and the edges of what is legal.
 PARAMETERS = {
     "RCELoss": [{}, {"A": -4.0}],
@@ -86,6 +97,10 @@ PARAMETERS = {
     "FocalLoss": [{"gamma": g} for g in (0.5, 0.0, 0.1, 1.0, 2.0, 5.0)],
     "NormalizedFocalLoss": [{"gamma": g} for g in (0.5, 0.0, 2.0)],
     "NormalizedGCELoss": [{"q": q} for q in (0.7, 1.0, 0.05)],
+    "BiasedMAELoss": [{"eps": eps} for eps in (2.0, 0.0, 0.1, 5.0, 30.0)],
+    "AMSELoss": [{"a": a} for a in (30.0, 1.0, 1.5, 300.0)],
+    "NNCELoss": [{}, {"p_min": 0.01}, {"p_min": 1e-30}],
+    "NNFLLoss": [{}, {"gamma": 2.0, "p_min": 0.01}, {"gamma": 0.0}],
 }  # fmt: skip
 CASES = [(name, kwargs) for name in NAIVE for kwargs in PARAMETERS.get(name, [{}])]
 IDS = [f"{name}({','.join(f'{v:g}' for v in kwargs.values())})" for name, kwargs in CASES]
@@ -212,6 +227,10 @@ STRATEGIES = {
     "FocalLoss": st.fixed_dictionaries({"gamma": between(0, 6)}),
     "NormalizedFocalLoss": st.fixed_dictionaries({"gamma": between(0, 6)}),
     "NormalizedGCELoss": st.fixed_dictionaries({"q": between(1e-3, 4)}),
+    "BiasedMAELoss": st.fixed_dictionaries({"eps": between(0, 20)}),
+    "AMSELoss": st.fixed_dictionaries({"a": between(1, 100)}),
+    "NNCELoss": st.fixed_dictionaries({"p_min": between(1e-12, 0.1)}),
+    "NNFLLoss": st.fixed_dictionaries({"gamma": between(0, 6), "p_min": between(1e-12, 0.1)}),
 }
 
 
@@ -332,6 +351,12 @@ def random_parameters(name, rng):
         "FocalLoss": {"gamma": float(rng.choice([0, 10 ** rng.uniform(-8, 1.5)]))},
         "NormalizedFocalLoss": {"gamma": float(10 ** rng.uniform(-3, 1))},
         "NormalizedGCELoss": {"q": float(10 ** rng.uniform(-3, 1))},
+        "BiasedMAELoss": {"eps": float(rng.choice([0, 10 ** rng.uniform(-8, 1.9)]))},
+        "AMSELoss": {"a": 1 + offset},
+        "NNCELoss": {"p_min": float(10 ** rng.uniform(-40, -0.7))},
+        "NNFLLoss": {
+            "gamma": float(10 ** rng.uniform(-3, 1)), "p_min": float(10 ** rng.uniform(-40, -0.7))
+        },
     }.get(name, {})  # fmt: skip
 
 
@@ -356,6 +381,10 @@ EXTREMES = {
     "FocalLoss": [{"gamma": gamma} for gamma in (1e-300, 1e-8, 300.0)],
     "NormalizedFocalLoss": [{"gamma": gamma} for gamma in (1e-8, 300.0)],
     "NormalizedGCELoss": [{"q": q} for q in (1e-8, 300.0)],
+    "BiasedMAELoss": [{"eps": eps} for eps in (1e-300, 87.0)],
+    "AMSELoss": [{"a": 1e18}],
+    "NNCELoss": [{"p_min": p} for p in (1e-300, 0.49)],
+    "NNFLLoss": [{"gamma": g, "p_min": p} for g, p in ((1e-8, 1e-300), (300.0, 0.49))],
 }
 
 
@@ -416,6 +445,7 @@ def mp_slope(name, u, v, kwargs):
         "AULLoss": lambda a, p: -((a - 1 + v) ** (p - 1)),
         "AELLoss": lambda a: -mpmath.exp(-u / a) / a,
         "FocalLoss": lambda gamma: gamma * v ** (gamma - 1) * mpmath.log(u) - v**gamma / u,
+        "BiasedMAELoss": lambda eps: -2 * mpmath.exp(eps) / (v + mpmath.exp(eps) * u) ** 2,
     }[name](**k)
 
 
@@ -496,6 +526,7 @@ def mp_value(name, u, kwargs):
         "AULLoss": lambda a, p: gap(a - u, a - 1, p),
         "AELLoss": lambda a: mpmath.exp(-u / a),
         "FocalLoss": lambda gamma: -((1 - u) ** gamma) * mpmath.log(u) if u != 1 else mpmath.mpf(0),
+        "BiasedMAELoss": lambda eps: 2 - 2 / (1 + mpmath.exp(-eps) * (1 - u) / u) if u else 2,
     }[name](**k)
 
 
@@ -763,6 +794,9 @@ def official(name, z, target, gamma=0.5, q=0.7, alpha=0.1, beta=1.0, weight=None
     clamped = p.clamp(1e-7, 1)
     focal = (1 - p.detach()) ** gamma * -F.log_softmax(z, 1)
     reverse = -(clamped * y.clamp(1e-4, 1).log()).sum(1)
+    floored = F.log_softmax(z, 1).clamp(min=math.log(1e-7))
+    negative = (1 - floored.detach().exp()) ** gamma * floored
+    negative = negative - (1 - 1e-7) ** gamma * math.log(1e-7)
     return {
         "FocalLoss": lambda: (focal * y).sum(1),
         "NormalizedFocalLoss": lambda: (focal * y).sum(1) / focal.sum(1),
@@ -770,6 +804,7 @@ def official(name, z, target, gamma=0.5, q=0.7, alpha=0.1, beta=1.0, weight=None
         "NormalizedGCELoss": lambda: (1 - (clamped * y).sum(1) ** q) / (1 - clamped**q).sum(1),
         "RCELoss": lambda: reverse,
         "SCELoss": lambda: beta * reverse - alpha * log_u,
+        "NNFLLoss": lambda: 1 - (negative * y).sum(1) / negative.sum(1),
         "negative_learning": lambda: -(1 - p).clamp(1e-5, 1).log()[range(len(z)), target],
     }[name]().mean()
 
@@ -781,6 +816,7 @@ OFFICIAL = {
     "NormalizedGCELoss": {"q": 0.7},
     "RCELoss": {},
     "SCELoss": {"alpha": 0.1, "beta": 1.0},
+    "NNFLLoss": {"gamma": 0.5},
     "negative_learning": {},
 }
 
@@ -1160,6 +1196,13 @@ def test_signatures_show_what_every_loss_takes():
         (lambda: L.SCELoss(1, math.inf), ValueError, "^beta: .*got inf"),
         (lambda: L.FocalLoss(-0.5), ValueError, "^gamma: .*got -0.5"),
         (lambda: L.NormalizedFocalLoss(-1), ValueError, "^gamma: .*got -1"),
+        (lambda: L.NNFLLoss(-1), ValueError, "^gamma: .*got -1"),
+        (lambda: L.NNFLLoss(p_min=1), ValueError, "^p_min: .*got 1"),
+        (lambda: L.NNCELoss(0), ValueError, r"^p_min: expected a number in \(0, 1/2\), got 0"),
+        (lambda: L.AMSELoss(0.9), ValueError, "^a: expected a number >= 1, got 0.9"),
+        (lambda: L.AMSELoss(1e20), ValueError, "^a: .*below 1e38"),
+        (lambda: L.BiasedMAELoss(-0.1), ValueError, "^eps: expected a number >= 0, got -0.1"),
+        (lambda: L.BiasedMAELoss(100), ValueError, "^eps: .*below 1e38"),
         (lambda: L.GCELoss(compat="paper"), ValueError, "^compat: .*'official', got 'paper'"),
         (lambda: L.NLNLLoss(seed=-1), ValueError, "^seed: .*got -1"),
         (lambda: L.NLNLLoss(seed=0.5), TypeError, "^seed: .*got 0.5"),

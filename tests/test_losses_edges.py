@@ -34,6 +34,12 @@ EVERY = [
     L.NCELoss() + 4.0 * L.AGCELoss(6, 1.5),
     L.NLNLLoss(),
     L.NLNLLoss(compat="official"),
+    L.AMSELoss(30),
+    L.NCELoss() + L.AMSELoss(30),
+    L.NNCELoss(),
+    L.NNFLLoss(2.0, p_min=1e-3),
+    L.NNFLLoss(0.5, compat="official"),
+    L.BiasedMAELoss(2),
 ]
 every_loss = pytest.mark.parametrize("loss", EVERY, ids=repr)
 # "official" clamps the probability of every class, those of masked ones too.
@@ -121,7 +127,7 @@ def test_a_masked_class_is_no_class(loss, dtype):
     assert (gradient[:, 1] == 0).all()
 
 
-@pytest.mark.parametrize("loss", [x for x in masking if "N" not in repr(x)], ids=repr)
+@pytest.mark.parametrize("loss", [x for x in masking if x._is_pointwise()], ids=repr)
 def test_it_is_the_limit_of_ever_smaller_logits(loss):
     """A normalised loss has another limit (0, for NCE): there a class that is left counts."""
     target, logits = torch.tensor([0, 2, 3, 4]), normal(4, 5)
@@ -157,6 +163,9 @@ def test_parameters_stay_as_they_were_checked():
         (L.SCELoss(1, 1), "alpha", -1),
         (L.RCELoss(), "A", 4),
         (L.NLNLLoss(), "seed", 3),
+        (L.AMSELoss(5), "a", 0.5),
+        (L.NNCELoss(), "p_min", 0.7),
+        (L.BiasedMAELoss(1), "eps", -1),
         (L.CELoss(), "label_smoothing", 0.1),
         (L.MAELoss() + L.CELoss(), "coefficients", (-1.0, 1.0)),
     ):

@@ -64,6 +64,13 @@ MUTANTS = {
         "prediction.log_u / torch.where(total < 0, total, -1.0)",
         "prediction.log_u / torch.where(total < 0, total, -1.0) * prediction.log_probs.shape[1]",
     ),
+    # successors
+    "AMSE: Brier": ("in_float32_range(self, (self.a, 2.0))", "self.a = 1.0"),
+    "AMSE: not divided": (" / classes)", ")"),
+    "NNCE: no clamp": ("log_u.clamp(min=floor)", "log_u"),
+    "NNCE: label left out of the sum": ("counted(1 - prediction.pick(v) / total)", "counted(1 - prediction.pick(v) / (total - prediction.pick(v)))"),
+    "biased MAE: half the bias": ("Decimal(self.eps).exp() if isinstance(u, Decimal) else math.exp(self.eps)", "Decimal(self.eps / 2).exp() if isinstance(u, Decimal) else math.exp(self.eps / 2)"),
+    "slope of biased MAE": ("return -2 * b / (1 + (b - 1) * u) ** 2", "return -2 * b / (1 + (b - 1) * u)"),
     # compatibility
     "official GCE: other clamp": ("min=math.log(1e-7)", "min=math.log(1e-5)"),
     "official GCE: no clamp": ("            log_u = log_u.clamp(min=math.log(1e-7))", "            pass"),

@@ -320,6 +320,9 @@ def numerically(loss, u, k):
         L.NormalizedGCELoss(0.7),
         L.Normalized(L.AELLoss(2.5)),
         L.Normalized(L.CELoss() + L.MAELoss()),
+        L.BiasedMAELoss(2),
+        L.AMSELoss(30) + L.NCELoss(),
+        5 * L.NNCELoss() + 0.1 * L.NNFLLoss(0.5, p_min=0.002),
     ],
     ids=repr,
 )
@@ -341,6 +344,9 @@ def test_value_and_pull_against_differences(loss, k):
         (L.Normalized(L.MAELoss()), 1 / 9),
         (L.NLNLLoss(), 1 / 9),
         (2 * L.NCELoss() + 3 * L.MAELoss(), 6),
+        (L.AMSELoss(1), 0),
+        (L.NNCELoss(), 0),
+        (L.BiasedMAELoss(1), 2 / math.e),
     ],
     ids=repr,
 )

@@ -36,6 +36,11 @@ IGNORED = {
         "trains networks",
     ),
     "guides/which-loss": ("losses = {", "trains networks"),
+    "reference/all-losses": (
+        'words = data.load("words")',
+        "T = noise.symmetric(10, 0.6)",
+        "trains networks",
+    ),
 }
 
 PATHS = build.all_notebooks()

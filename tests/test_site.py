@@ -4,6 +4,7 @@ import functools
 import http.server
 import importlib
 import inspect
+import math
 import pkgutil
 import re
 import shutil
@@ -349,7 +350,17 @@ def test_formulas_of_docstrings(plain, drawn):
     assert extension("docstring_maths").mend(plain) == drawn
 
 
-PARAMETERS = {"a": 3.0, "q": 0.6, "p": 1.7, "gamma": 0.8, "alpha": 0.3, "beta": 2.0, "A": -4.0}
+PARAMETERS = {
+    "a": 3.0,
+    "q": 0.6,
+    "p": 1.7,
+    "gamma": 0.8,
+    "alpha": 0.3,
+    "beta": 2.0,
+    "A": -4.0,
+    "eps": 0.7,
+    "b": math.exp(0.7),
+}
 FORMULAS = {
     name: re.split(r"[:;,]|\.(?:\s|$)| \(C", found[1])[0]
     for name in losses.__all__
@@ -359,7 +370,7 @@ FORMULAS = {
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_formula_of_a_docstring_is_that_of_the_code(name):
-    assert len(FORMULAS) == 10
+    assert len(FORMULAS) == 11
     known = {"u": sympy.Symbol("u"), "e": sympy.E, **PARAMETERS}
     formula = sympy_parser.parse_expr(
         FORMULAS[name].replace("^", "**").replace("{", "(").replace("}", ")"),

@@ -184,7 +184,7 @@ def reference_run(config, twist=None):
             x = (pixels - digits.mean[0]) / digits.std[0]
             loss = F.cross_entropy(network(x), labels[index])
             network.zero_grad()
-            loss.backward()
+            (loss + config.l1 * sum(p.abs().sum() for p in network.parameters())).backward()
             gradients = [p.grad for p in network.parameters()]
             if twist == "decay before clipping":
                 for g, p in zip(gradients, network.parameters(), strict=True):
@@ -221,7 +221,7 @@ def test_the_loop_follows_its_recipe(tmp_path):
     twists = ["drop last", "cosine per step", "decay before clipping", "batches count alike"]
     others = {twist: reference_run(RECIPE, twist) for twist in twists}
     changes = {"clip_norm": 1e9, "weight_decay": 0.0, "momentum": 0.0}
-    changes |= {"nesterov": True, "schedule": "exponential"}
+    changes |= {"nesterov": True, "schedule": "exponential", "l1": 1e-2}
     for name, value in changes.items():
         others[name] = reference_run(replace(RECIPE, **{name: value}))
     for name, other in others.items():
@@ -236,10 +236,18 @@ def test_the_loop_follows_the_recipe_of_webvision(tmp_path):
     assert loss < 1e-4 and weights < 1e-4
 
 
+def test_the_loop_follows_the_recipe_of_anl_and_jal(tmp_path):
+    """The reference adds the absolute values to the loss, where the loop adds their signs."""
+    config = replace(RECIPE, l1=1e-2, weight_decay=0)
+    history = train(config, weights=tmp_path / "weights.pt")
+    loss, weights = distances(history, tmp_path / "weights.pt", reference_run(config))
+    assert loss < 1e-4 and weights < 1e-4
+
+
 # Section 4.2 of the paper and its public code.
 PAPER = {"batch_size": 128, "momentum": 0.9, "clip_norm": 5.0, "augment": True}
 PAPER |= {"counts": "official", "precision": "float32", "train_size": 0}
-PAPER |= {"nesterov": False, "schedule": "cosine"}
+PAPER |= {"nesterov": False, "schedule": "cosine", "l1": 0.0}
 PAPER_BY_DATASET = {
     "mnist": {"model": "mnist_cnn", "epochs": 50, "lr": 0.01, "weight_decay": 1e-3},
     "cifar10": {"model": "cifar_cnn", "epochs": 120, "lr": 0.01, "weight_decay": 1e-4},
@@ -676,6 +684,20 @@ def test_a_checkpoint_that_cannot_be_used_is_set_aside_and_named(tmp_path, monke
     assert checkpoint.packed(run.state()) == checkpoint.packed(before), "it starts anew"
 
 
+def test_a_checkpoint_from_before_a_field_of_the_configuration_is_resumed(tmp_path):
+    path = tmp_path / "run.ckpt"
+    good = stopped_checkpoint(path)
+    old = edited(config=lambda config: {k: v for k, v in config.items() if k != "l1"})(good)
+    assert old != good
+    for config, same in ((SHORT, True), (replace(SHORT, l1=1e-6), False)):
+        path.write_bytes(old)
+        run = loop.Run(config, torch.device("cpu"))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            run.resume(path)
+        assert bool(said) is not same and bool(run.progress.step or run.progress.epoch) is same
+
+
 def test_a_run_starts_anew_where_its_checkpoint_was_set_aside(tmp_path):
     path = tmp_path / "run.ckpt"
     path.write_bytes(BAD["one bit"](stopped_checkpoint(path)))
@@ -898,6 +920,7 @@ WRONG = {
     "train_size": [-1, 0.5],
     "nesterov": [1, None],
     "schedule": ["step", None],
+    "l1": [-1e-9, math.nan, None],
     **{seed: [-1, 0.5, True] for seed in SEEDS},
 }
 

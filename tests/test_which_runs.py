@@ -9,7 +9,14 @@ import pytest
 
 from alfs_utils import noise, records
 from alfs_utils.asymmetry import asymmetry_ratio, certify
-from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, from_paper, loss_from_string
+from alfs_utils.losses import (
+    AELLoss,
+    AGCELoss,
+    AULLoss,
+    BiasedMAELoss,
+    from_paper,
+    loss_from_string,
+)
 from alfs_utils.paper import protocol, sentences, which_runs
 
 ROW = [Fraction(1, 5)] + [Fraction(4, 45)] * 9  # a class under symmetric noise 0.8
@@ -303,3 +310,19 @@ def test_the_readings_can_come_out_either_way(changes, expected):
         higher = runs.assign(best=runs["last"] + 5.1)
         assert sentences.reduced_answers(higher)[0][1] is True
         assert sentences.reduced_answers(higher.assign(best=runs["last"] + 5))[0][1] is False
+
+
+def test_the_successors_are_certified_and_their_settings_follow_from_c_and_k():
+    configs = which_runs.successors()
+    assert len(set(configs)) == 8 and len(which_runs.successors(seeds=(0, 1))) == 16
+    for config in configs:
+        flips = "mnist" if config.noise == "asymmetric" else 10
+        T = getattr(noise, config.noise)(flips, config.eta)
+        loss = loss_from_string(config.loss)
+        assert certify(loss, T).asymmetric, config
+        sums = "NCELoss" in config.loss
+        assert (config.l1, config.weight_decay) == ((1e-6, 0) if sums else (0, 1e-3))
+        changed = replace(config, l1=0.0, weight_decay=1e-3)
+        assert changed == protocol.run("mnist", loss, config.noise, config.eta, 0)
+        if isinstance(loss, BiasedMAELoss):
+            assert loss.eps == np.floor(5 * np.log(noise.clean_level(T))) / 10

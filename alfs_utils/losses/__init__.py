@@ -37,6 +37,7 @@ from alfs_utils.losses.normalised import (
 )
 from alfs_utils.losses.pull import value_and_pull
 from alfs_utils.losses.settings import Setting, from_paper, setting
+from alfs_utils.losses.successors import AMSELoss, BiasedMAELoss, NNCELoss, NNFLLoss
 from alfs_utils.losses.text import LOSSES, loss_from_string
 
 __all__ = [
@@ -44,7 +45,9 @@ __all__ = [
     "LOSSES",
     "AELLoss",
     "AGCELoss",
+    "AMSELoss",
     "AULLoss",
+    "BiasedMAELoss",
     "CELoss",
     "FocalLoss",
     "GCELoss",
@@ -53,6 +56,8 @@ __all__ = [
     "MAELoss",
     "NCELoss",
     "NLNLLoss",
+    "NNCELoss",
+    "NNFLLoss",
     "Normalized",
     "NormalizedFocalLoss",
     "NormalizedGCELoss",

@@ -7,6 +7,7 @@ from alfs_utils._arguments import array, integer
 from alfs_utils.losses.base import Loss, LossSum, as_loss
 from alfs_utils.losses.negative import NLNLLoss
 from alfs_utils.losses.normalised import Normalized
+from alfs_utils.losses.successors import AMSELoss, _NormalizedNegative
 
 MOST_CLASSES = 2**53  # a float holds every k up to here
 
@@ -49,6 +50,13 @@ def value_and_pull(loss: Loss, u: npt.ArrayLike, k: int) -> tuple[np.ndarray, np
         )
     if isinstance(loss, NLNLLoss):
         return -np.log1p(-other), 1 / (k - 2 + u)
+    if isinstance(loss, AMSELoss):
+        square = (loss.a - u) ** 2 + (k - 1) * other**2
+        return square / k, 2 * (loss.a - u + other) / k
+    if isinstance(loss, _NormalizedNegative):
+        (own, own_pull), (rest, rest_pull) = (_negative(loss, x, k) for x in (u, other))
+        total = own + (k - 1) * rest
+        return 1 - own / total, (own_pull * (k - 1) * rest + own * rest_pull) / total**2
     if not isinstance(loss, Normalized):
         return loss.of_probability(u), 0 - loss.slope(u)
 
@@ -60,3 +68,9 @@ def value_and_pull(loss: Loss, u: npt.ArrayLike, k: int) -> tuple[np.ndarray, np
     # At u = 1: an infinite loss of the others, then an infinite pull of theirs against own = 0.
     pull = np.where((u == 1) & (own == 0), own_pull / ((k - 1) * rest), pull)
     return own / total, pull
+
+
+def _negative(loss, u, k):
+    """Return v of a normalised negative loss and its derivative."""
+    value, pull = value_and_pull(loss.loss, np.maximum(u, loss.p_min), k)
+    return loss.loss.of_probability(loss.p_min) - value, pull * (u > loss.p_min)

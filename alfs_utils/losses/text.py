@@ -3,7 +3,7 @@
 import ast
 
 from alfs_utils._arguments import shown
-from alfs_utils.losses import asymmetric, base, baselines, negative, normalised
+from alfs_utils.losses import asymmetric, base, baselines, negative, normalised, successors
 from alfs_utils.losses.base import Loss, LossSum, PointwiseLoss
 
 
@@ -53,7 +53,7 @@ def _build(node, text):
 
 LOSSES = {
     name: value
-    for room in (base, baselines, asymmetric, normalised, negative)
+    for room in (base, baselines, asymmetric, normalised, negative, successors)
     for name, value in vars(room).items()
     if isinstance(value, type)
     and issubclass(value, Loss)

@@ -8,11 +8,11 @@ import pandas as pd
 from IPython.display import HTML
 
 from alfs_utils import noise
-from alfs_utils.asymmetry import certify
+from alfs_utils.asymmetry import Certificate, certify
 from alfs_utils.classes import NUM_CLASSES
 from alfs_utils.losses import LOG_1E_4, Loss, from_paper, loss_from_string, setting, value_and_pull
 from alfs_utils.losses.settings import DATASETS, ROWS
-from alfs_utils.paper.printed import CELLS, NO_TARGET, QUOTED
+from alfs_utils.paper.printed import CELLS, NO_TARGET, QUOTED, RERUN_2024
 from alfs_utils.paper.statements import STATEMENTS
 from alfs_utils.paper.verdicts import KINDS, VERDICTS
 
@@ -30,11 +30,13 @@ __all__ = [
     "other_runs_table",
     "pull_table",
     "reduced_table",
+    "rerun_table",
     "runs_table",
     "settings_table",
     "table",
     "two_settings_table",
     "typeset",
+    "verdict",
     "verdict_map",
     "verdict_table",
     "verdict_word",
@@ -142,8 +144,14 @@ def certificate_table(*losses: Loss) -> HTML:
     for name, T in models.items():
         found = [certify(loss, T) for loss in losses]
         column = f"{name} (c = {noise.clean_level(T):.3g})"
-        frame[column] = [f.verdict + ("" if f.attained else ", in the limit") for f in found]
+        frame[column] = [verdict(f) for f in found]
     return table(frame)
+
+
+def verdict(found: Certificate) -> str:
+    """The verdict of a certificate, and what it is short of."""
+    limit = "" if found.attained else ", in the limit"
+    return found.verdict + limit + (f", up to {found.corner:g}" if found.corner else "")
 
 
 def verdict_table(notebook: str | None = None) -> HTML:
@@ -281,6 +289,19 @@ def comparison_table(cells: pd.DataFrame, number: int) -> HTML:
     frame = frame.reindex(index=cells["method"].unique(), columns=cells["column"].unique())
     frame = frame.rename_axis(index=None, columns=None)
     return HTML(f"{table(frame).data}<p>{_legend(cells)}</p>{LEDGER}")
+
+
+def rerun_table() -> HTML:
+    """CIFAR-100: the paper's means, and below each that of a later rerun, `RERUN_2024`."""
+    rows = {}
+    for cell in CELLS:
+        if cell.key in RERUN_2024:
+            mean, _ = RERUN_2024[cell.key]
+            paper = "–" if cell.mean is None else f"{cell.mean:.2f}"
+            gap = "" if cell.mean is None else f" ({mean - cell.mean:+.2f})"
+            text = f"{paper}<br>{_tied(f'{mean:.2f}{gap}')}"
+            rows.setdefault(cell.method, {})[_tied(cell.column)] = text
+    return table(pd.DataFrame(rows).T)
 
 
 def _legend(cells):

@@ -14,7 +14,18 @@ from alfs_utils import data, records
 from alfs_utils._arguments import option
 from alfs_utils.asymmetry import admissible
 from alfs_utils.classes import NUM_CLASSES
-from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, FocalLoss, Loss, from_paper
+from alfs_utils.losses import (
+    AELLoss,
+    AGCELoss,
+    AMSELoss,
+    AULLoss,
+    BiasedMAELoss,
+    FocalLoss,
+    Loss,
+    NCELoss,
+    NNCELoss,
+    from_paper,
+)
 from alfs_utils.losses.settings import ROWS
 from alfs_utils.paper import protocol
 from alfs_utils.training import RunConfig
@@ -338,6 +349,31 @@ def reduced_runs(ledger: pd.DataFrame, noise: str) -> pd.DataFrame:
     return runs.assign(method=runs["loss"].map(names))
 
 
+# Four losses that came after the paper, in MNIST's protocol. No paper has all of these settings;
+# those that none has follow from c and k alone, and were fixed before any of the runs:
+# - AMSE, JAL: a = 30 and coefficients 1, the paper's for 10 classes (CIFAR-10). It covers both
+#   noises: they ask for a >= 9 and a >= 5. L1 is ANL's for MNIST, as JAL's for CIFAR-10 is ANL's.
+# - ANL-CE: the public configuration for MNIST.
+# - MAE with a logit bias: eps = ln(c) / 2, the largest that is certified, rounded down.
+_L1 = {"l1": 1e-6, "weight_decay": 0.0}  # of ANL on MNIST
+SUCCESSORS = {
+    "AMSE": (AMSELoss(a=30), {}),
+    "JAL-CE": (NCELoss() + AMSELoss(a=30), _L1),
+    "ANL-CE": (NCELoss() + NNCELoss(p_min=1e-7), _L1),
+}
+BIAS = {("symmetric", 0.8): 0.4, ("asymmetric", 0.4): 0.2}  # c = 9/4 and 3/2
+
+
+def successors(dataset: str = "mnist", seeds: Sequence[int] = (0,)) -> list[RunConfig]:
+    """AMSE, JAL, ANL-CE and MAE with a logit bias, at symmetric 0.8 and asymmetric 0.4."""
+    return [
+        protocol.run(dataset, loss, *noise, seed, **changes)
+        for seed in seeds
+        for noise, eps in BIAS.items()
+        for loss, changes in (*SUCCESSORS.values(), (BiasedMAELoss(eps), {}))
+    ]
+
+
 # Names of `--grid`: the data set without `--dataset`, and the runs.
 GRIDS = {
     "extras": ("mnist", extras),
@@ -349,4 +385,5 @@ GRIDS = {
     "kernel-pairs": ("mnist", kernel_pairs),
     "reduced": ("cifar10", reduced),
     "superclass": ("cifar100", superclass),
+    "successors": ("mnist", successors),
 }

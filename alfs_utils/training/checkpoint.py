@@ -14,6 +14,7 @@ import torch
 
 from alfs_utils._files import read_bytes, replacing, set_aside
 from alfs_utils.training import per_class
+from alfs_utils.training.config import RunConfig
 from alfs_utils.training.history import check_curves, failed_epoch
 
 
@@ -65,6 +66,9 @@ def _checked(content, like):
     if digest != hashlib.sha256(body).hexdigest().encode():
         raise ValueError("its checksum is wrong: it is damaged, or an older version wrote it")
     state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    # A field of the configuration that is newer than the file has the value it had before.
+    newer = like["config"].keys() - state["config"].keys()
+    state["config"] |= {name: getattr(RunConfig, name) for name in newer}
     _check_shapes(state, like, "state")
     for name, part in _identity(like).items():
         if _identity(state)[name] != part:

@@ -56,6 +56,9 @@ class RunConfig:
         Nesterov's momentum.
     schedule : {"cosine", "exponential"}
         How `lr` falls after every epoch: to 0 along a cosine, or by 3 %.
+    l1 : float
+        `l1` times the sum of the absolute values of all parameters is added to the loss, before
+        clipping; recorded losses leave it out. ANL and JAL have it instead of `weight_decay`.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class RunConfig:
     train_size: int = 0
     nesterov: bool = False
     schedule: str = "cosine"
+    l1: float = 0.0
 
     def __post_init__(self):
         object.__setattr__(self, "loss", _checked_loss(self.loss))
@@ -161,6 +165,7 @@ _REALS = {
     "clip_norm": ("a positive number, or inf", lambda x: x > 0),
     "momentum": ("a number >= 0", lambda x: x >= 0),
     "weight_decay": ("a number >= 0", lambda x: x >= 0),
+    "l1": ("a number >= 0", lambda x: x >= 0),
 }
 _CHOICES = {
     "dataset": data.NAMES,

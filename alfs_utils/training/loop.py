@@ -223,6 +223,9 @@ class Run:
         self.optimizer.zero_grad()
         self.scaler.scale(loss * weight).backward()
         self.scaler.unscale_(self.optimizer)
+        if self.config.l1:
+            for parameter in self.network.parameters():
+                parameter.grad.add_(parameter.detach().sign(), alpha=self.config.l1)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm, foreach=True)
         self.scaler.step(self.optimizer)
         self.scaler.update()
