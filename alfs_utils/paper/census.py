@@ -42,7 +42,9 @@ order of the shares of the two labels: 7 (to 1) and 3 (to 8) most, 2 (to 7) less
 other) hardly. So 7 and 3 are lost most often, steps of cross entropy and weights of 1 / count are
 cures, and an output bias from the label counts is none: it makes the start worse. The model orders
 the losses by how they pull on samples that they contradict: AUL (concave) loses most runs, then
-AGCE, then AEL (more convex); GCE and CE lose none. And less noise loses fewer.
+AGCE, then AEL (more convex); GCE and CE lose none. And less noise loses fewer. (Noted afterwards:
+the order 7, 3, 2 is that of the pairs alone. The shares of all labels, with what flips to them from
+elsewhere, would put 3 first; chapter 12b shows both.)
 
 *The alarm* (`alfs_utils.lost_classes`, which sees predictions and given labels only) is judged on
 the last stretch of every run here. It is false if the class has 50 % or more of its test images
