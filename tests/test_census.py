@@ -215,6 +215,17 @@ def test_the_tables_of_a_part_of_the_census(ledger):
     assert cures.loc["NCE beside it", "lose a class"] == "–"
 
 
+def test_whole_runs_and_what_a_cure_costs(ledger, capsys):
+    trials = census.whole("100 steps of CE first")
+    assert len(trials) == 6 and {t.epochs for t in trials} == {50} == {
+        t.config.epochs for t in trials
+    }
+    assert {t.ce_steps for t in trials} == {100} and not {*trials} & {*census.whole("nothing")}
+    assert census.cost_table(ledger).empty
+    assert main(["census", "--results", str(ledger), "--whole", "hope"]) == 2
+    assert "--whole: expected one of 'nothing', '100 steps" in capsys.readouterr().err
+
+
 def test_alarms_of_runs(ledger):
     runs = census.runs_of(ledger, ("AGCE",))
     found = {"kept": 27, "false": 0, "lost": 3, "missing": 0, "between": 0}

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given as forall
-from hypothesis import strategies as st
 from scipy import stats
 
 from alfs_utils import records, training
@@ -25,20 +23,14 @@ def test_a_class_without_labels_is_not_lost():
     assert lost_classes(LABELS % 5, LABELS % 5, num_classes=10) == []
 
 
-@forall(
-    st.integers(2, 100),
-    st.integers(1, 5000),
-    st.floats(0.01, 1.0),
-    st.integers(0, 300),
-)
-def test_no_alarm_where_so_few_are_likely(k, n, right, m):
-    """The exact binomial tail is below the bound, so an alarm has at most the level."""
+@pytest.mark.parametrize(("k", "n", "right"), [(10, 6000, 0.1), (10, 300, 0.5), (3, 90, 0.4)])
+def test_the_exact_binomial_tail_at_the_threshold(k, n, right):
+    """An alarm has at most the level, and the first m without one is not far above it."""
     given = np.full(k, n)
-    predicted = np.r_[m, given[1:]]
-    if lost_from_counts(predicted, given, right):
-        assert stats.binom.cdf(2 * m, n, right) <= LEVEL / k * (1 + 1e-9)
-    elif 2 * m < right * n:  # Chernoff's exponent is the best one: the bound is not far away
-        assert stats.binom.cdf(2 * m, n, right) > LEVEL / k / (10 * np.sqrt(n) + 10)
+    rings = [m for m in range(n) if lost_from_counts(np.r_[m, given[1:]], given, right)]
+    assert rings == list(range(len(rings)))
+    tail = stats.binom.cdf([2 * rings[-1], 2 * rings[-1] + 2], n, right)
+    assert tail[0] <= LEVEL / k < 100 * tail[1]
 
 
 @pytest.mark.parametrize(("right", "least"), [(0.1, 66), (0.5, 10), (1.0, 1)])

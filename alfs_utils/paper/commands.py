@@ -14,7 +14,7 @@ import torch
 
 from alfs_utils import data, records, training
 from alfs_utils import sweep as sweep_runs
-from alfs_utils._arguments import integer
+from alfs_utils._arguments import integer, option
 from alfs_utils.data import human as human_labels
 from alfs_utils.data import webvision as webvision_data
 from alfs_utils.losses import from_paper
@@ -285,6 +285,7 @@ def census(argv: Sequence[str]) -> int:
     add = parser.add_argument
     add("--results", default="results", help="the folder of the results; default: results")
     add("--part", choices=room.PARTS, help="default: all, in their order of work")
+    add("--whole", metavar="CURE", help='whole runs of a cure, or of "nothing", instead')
     add("--list", action="store_true", help="print how much of each part is done, train nothing")
     options = parser.parse_args(argv)
 
@@ -295,6 +296,9 @@ def census(argv: Sequence[str]) -> int:
             return 0
         torch.set_num_threads(1)
         trials = room.PARTS[options.part] if options.part else room.trials()
+        if options.whole is not None:
+            option("--whole", options.whole, ("nothing", *room.CURES))
+            trials = room.whole(options.whole)
         for line in short_runs.run(trials, options.results):
             print(line, flush=True)
         return 0
