@@ -34,7 +34,7 @@ def integer(name: str, value: Any, least: int | None = None, most: int | None = 
         raise TypeError(f"{name}: expected {legal}, got {shown(value)}")
     if least is not None and value < least:
         raise ValueError(f"{name}: expected {legal}, got {shown(value)}")
-    if most is not None and value > most:
+    if most is not None and int(value) > most:
         raise ValueError(f"{name}: expected an int of at most {most}, got {shown(value)}")
     return int(value)
 
@@ -49,7 +49,7 @@ def option(name: str, value: Any, options: Collection[Any]) -> Any:
 
 
 def array(
-    name: str, values: Any, legal: str = "an array of numbers", dtype: npt.DTypeLike = None
+    name: str, values: Any, legal: str = "an array of numbers", dtype: npt.DTypeLike | None = None
 ) -> np.ndarray:
     """Make a NumPy array of what holds numbers, a torch tensor included, wherever it lies.
 

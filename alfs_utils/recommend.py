@@ -218,8 +218,9 @@ def recommend(
         levels, c = noise.class_clean_levels(T), Interval(*[noise.clean_level(T)] * 3)
         return _recommendation(np.asarray(T), levels, c, None)
     level = real("level", level, "a number in (0.5, 1)", lambda level: 0.5 < level < 1)
-    if counts is None:
+    if clean is not None and noisy is not None:
         counts = count_matrix(clean=clean, noisy=noisy)
+    assert counts is not None  # one of the three is given
     both = 2 * level - 1  # of two ends that hold with `level` each
     c = clean_level_interval(counts, both)
     levels = class_clean_level_intervals(counts, both).low
