@@ -570,7 +570,7 @@ def test_the_page_check_sees_faults(site, browser, serve, tmp_path):
         "image not loaded",
         "image without alt",
         "request",
-        "contrast 3.85: pale",
+        "contrast 3.86: pale",
     ]:
         assert kind in found
     assert "console: oh" in found and "error: nothing is not defined" in found and "wider" in found

@@ -13,6 +13,7 @@ from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 CHECKS = "alfs_utils.paper.checks"
+NUMBERED = re.compile("Theorem|Definition|Assumption|Corollary|Equation")
 VERDICT_PAGE, REFERENCE = "notebooks/17-verdict", "book/api/checks"
 
 
@@ -91,12 +92,12 @@ def raw(html):
 def place_of(verdict, document, sources):
     """The node that states what a verdict is on.
 
-    It is the statement with the same name; else, in the section that runs the check, the last one
+    It is the statement with the same number; else, in the section that runs the check, the last one
     above it of the same origin (the paper's, or ours); else that section.
     """
     statements = [n for n in document.findall() if "realtype" in getattr(n, "attributes", {})]
     name = re.escape(verdict.statement)
-    for statement in statements:
+    for statement in statements if NUMBERED.match(verdict.statement) else ():
         if re.match(rf"paper, {name}(?![\w, ])", title_of(statement), re.IGNORECASE):
             return statement
     cell = cell_with(verdict.check, document, sources)
