@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from conftest import ROOT, require
 from test_losses import CASES
 
 from alfs_utils import losses, models
+from alfs_utils.paper import protocol, which_runs
 from alfs_utils.training import RunConfig, loop
 
 # Torch's CPU build has no guard for CUDA devices, which even a fake tensor asks for.
@@ -99,3 +101,73 @@ def test_a_compiled_step_is_that_of_the_plain_network():
     assert runs[0].environment.compiled and not runs[0].kernel
     for one, other in zip(*(run.network.parameters() for run in runs), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+# --- a session on a GPU ------------------------------------------------------------------------
+
+
+def session(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import gpu_session
+
+    return gpu_session
+
+
+def test_a_session_tests_times_trains_packs_and_says_what_is_left(tmp_path, monkeypatch, capsys):
+    room, commands = session(monkeypatch), []
+
+    def noted(name, command, seconds):
+        commands.append((" ".join(map(str, command[1:])), seconds))
+        return name != "tests"
+
+    monkeypatch.setattr(room, "_do", noted)
+    monkeypatch.setattr(room.sweep, "run", in_this_process)
+    arguments = ["--device", "cpu", "--dry", "--results", str(tmp_path)]
+    assert room.main([*arguments, "--pack", str(tmp_path / "all.jsonl")]) == 1  # the tests failed
+    assert ["pytest" in commands[0][0], "training.py" in commands[1][0]] == [True, True]
+    assert 0 < commands[0][1] < 0.15 * 120 and len(commands) == 2
+    out = capsys.readouterr().out
+    assert "MNIST, the tables (on the digits): 2 done" in out
+    assert "Figure 3 (on the digits): 2 to do" in out
+    assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 3
+
+
+def test_what_takes_too_long_is_cut_off(monkeypatch, capfd):
+    room = session(monkeypatch)
+    for code, seconds, said in (
+        ("import time; time.sleep(60)", 0.2, "cut off"),
+        ("raise SystemExit(2)", 60, "2"),
+        ("print('hello')", 60, "passed"),
+    ):
+        assert room._do("it", [sys.executable, "-c", code], seconds) == (said == "passed")
+        assert f"--- it: {said}, " in capfd.readouterr().out
+
+
+def in_this_process(configs, results, *, time_budget, device, pack, **options):
+    """A sweep whose time is up after three runs."""
+    from alfs_utils import sweep
+
+    assert 0 < time_budget < 120
+    for config in configs[:3]:
+        sweep.train_into(results, config, device, pack=pack)
+    return {"done": 3, "stopped": len(configs) - 3}
+
+
+def test_a_session_has_the_missing_runs_in_their_order(monkeypatch):
+    room = session(monkeypatch)
+    monkeypatch.setattr(room, "_is_there", lambda *arguments: True)
+    tables, *cifar10 = room._runs(dry=False).values()
+    assert len(tables) == 270 and [len(runs) for runs in cifar10] == [5, 5, 25]
+    assert {run.dataset for run in tables} == {"mnist"}
+    rows = [protocol.row_of(run) or run.loss for run in cifar10[0]]
+    assert rows == ["CE", "AUL", "AGCE", "MAELoss()", "NCE+AGCE"]
+    assert cifar10[2] == which_runs.figure_3(cifar10[2][0].dataset)
+
+
+@pytest.mark.long
+def test_a_dry_session_is_over_within_two_minutes():
+    start = time.monotonic()
+    command = [sys.executable, "benchmarks/gpu_session.py", "--device", "cpu", "--dry"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0 and time.monotonic() - start < 120, run.stdout + run.stderr
+    assert "ours is" in run.stdout and run.stdout.count("2 done") == 4
