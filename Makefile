@@ -42,8 +42,8 @@ lint: ready  ## check formatting, code, the three floors and types (make format 
 format: ready  ## format the code and mend what can be mended
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
 
-repository: ready  ## set the repository's address everywhere (URL=https://github.com/OWNER/NAME)
-	@$(PY) tools/repository.py "$(URL)"
+repository: ready  ## set the repository's address everywhere (URL=https://github.com/OWNER/NAME), or the RELEASE=v1.0
+	@$(PY) tools/repository.py $(if $(filter undefined,$(origin RELEASE)),"$(URL)",--release "$(RELEASE)")
 
 clean:  ## remove what was built (the environment stays; delete .venv to renew it)
 	rm -rf _build .pytest_cache .hypothesis .ruff_cache
@@ -54,8 +54,8 @@ ready: $(READY)
 	  || { echo "$(VENV) lacks Python or packages. Delete it, and make installs it anew: rm -rf $(VENV)" >&2; exit 1; }
 
 # Made last, so that an interrupted installation is taken up again.
-$(READY): requirements.txt
+$(READY): requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {v[0]}.{v[1]}: make ... PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch $@

@@ -1,10 +1,16 @@
 """Locks between processes, on files."""
 
 import contextlib
+import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+# A variable that names a folder for the locks of file systems that have none. Then only processes
+# of one machine know of each other.
+ELSEWHERE = "ALFS_LOCKS_DIR"
 
 
 @contextlib.contextmanager
@@ -25,6 +31,10 @@ def locked(path: Path, seconds: float = -1) -> Iterator[bool]:
     OSError
         If the file system has no locks, or the file cannot be written; the message names it.
     """
+    if home := os.environ.get(ELSEWHERE):
+        name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
+        Path(home).mkdir(parents=True, exist_ok=True)
+        path = Path(home) / f"{name}.lock"
     lock = FileLock(path, fallback_to_soft=False, preserve_lock_file=True)
     try:
         lock.acquire(timeout=seconds, poll_interval=0.02)
@@ -34,7 +44,7 @@ def locked(path: Path, seconds: float = -1) -> Iterator[bool]:
     except (NotImplementedError, OSError) as error:
         raise OSError(
             f"{path}: expected a file that can be locked, got {error}; keep the ledger on a file "
-            "system with locks"
+            f"system with locks, or, if only one machine uses it, set {ELSEWHERE} to a local folder"
         ) from error
     try:
         yield True

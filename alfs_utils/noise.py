@@ -577,7 +577,9 @@ def _transition(T):
     good = (T >= 0).all(axis=1) & (np.abs(T.sum(axis=1) - 1) <= 1e-6)  # False for NaN and inf
     if not good.all():
         i = np.argmin(good)
-        raise ValueError(f"T: expected rows of probabilities with sum 1, got T[{i}] = {T[i]}")
+        columns = (T >= 0).all() and (np.abs(T.sum(axis=0) - 1) <= 1e-6).all()
+        hint = "; its columns have sum 1, as cleanlab's matrices do: pass T.T" if columns else ""
+        raise ValueError(f"T: expected rows of probabilities with sum 1, got T[{i}] = {T[i]}{hint}")
     return T
 
 

@@ -15,6 +15,7 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -32,19 +33,21 @@ from concurrent.futures import (
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
 import torch
 from tqdm import tqdm
 
 from alfs_utils import data, records, training
 from alfs_utils._arguments import integer, real
-from alfs_utils._locks import locked
-from alfs_utils.data import human
+from alfs_utils._locks import ELSEWHERE, locked
+from alfs_utils.data import human, webvision
 from alfs_utils.training import RunConfig
-from alfs_utils.training.environment import agreed, device_of, process
+from alfs_utils.training.environment import agreed, device_name, device_of, process
 
-__all__ = ["estimate", "run", "states", "train_into"]
+__all__ = ["estimate", "own_ledger", "own_runs", "run", "states", "train_into"]
 
 TRIES = 3  # for a run whose worker process dies
 RESERVE = 100_000  # bytes, more than a record has
@@ -223,6 +226,7 @@ def _flag(results, time_budget):
     """Keep a locked file as long as the sweep goes on, so that `_clean` leaves it there."""
     flag = results / ".work" / f"sweep-{uuid.uuid4().hex}"
     with locked(flag):
+        flag.touch()  # its lock may lie elsewhere
         late = threading.Timer(min(time_budget or 0, threading.TIMEOUT_MAX), flag.unlink, [True])
         late.daemon = True
         if time_budget is not None:  # a clock that is set back does not move it
@@ -245,7 +249,13 @@ def _result_of(future):
 
 
 def train_into(
-    results: str | os.PathLike, config: RunConfig, device: str, *, pack=None, **how
+    results: str | os.PathLike,
+    config: RunConfig,
+    device: str,
+    *,
+    pack: str | os.PathLike | None = None,
+    progress: bool | None = False,
+    **how,
 ) -> tuple[str, str]:
     """Train a run and write its record, unless that exists or another process trains the run.
 
@@ -257,6 +267,8 @@ def train_into(
         See `training.train`.
     pack : path, optional
         See `run`.
+    progress : bool, optional
+        See `training.train`; none by default.
     **how
         Other arguments of `training.train`.
 
@@ -278,7 +290,7 @@ def train_into(
             found = ("already done", str(records.path_of(config, results))) if there else None
         if found := agreed(found):
             return found
-        history = training.train(config, device, checkpoint=checkpoint, progress=False, **how)
+        history = training.train(config, device, checkpoint=checkpoint, progress=progress, **how)
         if first:
             record = records.make(history)
             _room(checkpoint).unlink()
@@ -478,6 +490,141 @@ def estimate(
     device = device or _default_device()
     seconds = {k: training.seconds_per_epoch(c, device, steps) for k, c in sample.items()}
     return sum(seconds[kind] * epochs[kind] for kind in sample) / 3600
+
+
+# --- the reader's own runs ------------------------------------------------------------------
+
+DRIVE = Path("/content/drive")  # where Colab mounts a Google Drive
+DRIVE_SECONDS = 300.0  # between checkpoints there: the Drive keeps every version of a file
+PATIENCE = 1.0  # hours on a CPU that a page takes without being asked to
+
+
+def own_ledger() -> Path:
+    """Return the folder in which the pages keep their reader's own runs, beyond the session.
+
+    It is ALFS_RESULTS_DIR if that is set; in Colab the folder `alf-ledger` of the Google Drive,
+    which is mounted first (Colab then asks for a permission); elsewhere `alf-ledger` in the home.
+
+    Raises
+    ------
+    OSError
+        In Colab, if the Drive cannot be mounted: no other folder there outlives the session.
+    """
+    if named := os.environ.get("ALFS_RESULTS_DIR"):
+        return Path(named).absolute()
+    if "google.colab" not in sys.modules:
+        return Path.home() / "alf-ledger"
+    home = DRIVE / "MyDrive"
+    if not home.is_dir():
+        try:
+            import_module("google.colab").drive.mount(str(DRIVE))
+        except Exception as error:  # Colab has no common class for what can go wrong
+            raise OSError(
+                f"{DRIVE}: expected a Drive, as nothing else here outlives the session, got "
+                f"{error!r}; allow it, or set os.environ['ALFS_RESULTS_DIR'] to another folder"
+            ) from error
+    return home / "alf-ledger"
+
+
+def own_runs(
+    configs: Sequence[RunConfig],
+    *,
+    keep: bool = True,
+    workers: int = 1,
+    device: str | None = None,
+    weights: bool = False,
+) -> pd.DataFrame:
+    """Train the runs that the reader's own ledger lacks, and return those that it has then.
+
+    The pages call it. It first prints which runs are there and what the others cost here. Whatever
+    ends the session, a finished run is kept, and one that was cut off goes on when the page is run
+    again. Where the data are missing, or there is no GPU and a CPU would take over an hour, it
+    trains nothing and says what to do.
+
+    Parameters
+    ----------
+    configs : sequence of RunConfig
+    keep : bool
+        False trains all of them in a temporary folder, in silence, on the CPU.
+    workers : int
+        Runs at once; a single one shows its epochs in a bar.
+    device : str, optional
+        "cpu" or "cuda"; by default the GPU, if there is one. One that is given is taken however
+        long it takes.
+    weights : bool
+        Whether to keep the final weights, too: `weights`/id.pt in the ledger.
+
+    Returns
+    -------
+    DataFrame
+        The finished ones, as `records.runs_of` returns them.
+    """
+    configs = list(dict.fromkeys(configs))
+    if not keep:
+        with tempfile.TemporaryDirectory() as folder:
+            _train_own(configs, Path(folder), workers, device or "cpu", shown=False)
+            return records.runs_of(records.load(folder), configs)
+    folder = own_ledger()
+    (folder / ".work").mkdir(parents=True, exist_ok=True)
+    _find_locks(folder)
+    missing = _announced(configs, folder, device)
+    _train_own(missing, folder, workers, device or _default_device(), weights)
+    return records.runs_of(records.load(folder), configs)
+
+
+def _find_locks(folder):
+    try:
+        with locked(folder / ".work" / "try.lock", 0):
+            pass
+    except OSError:
+        os.environ[ELSEWHERE] = str(Path(tempfile.gettempdir()) / "alfs-locks")
+        print(f"{folder} has no file locks: train there from one machine at a time")
+
+
+def _announced(configs, folder, device):
+    """Print what is there, what is missing and its cost; return the runs to train."""
+    found = states(configs, folder)
+    missing = [config for config, state in zip(configs, found, strict=True) if state != DONE]
+    counts = ", ".join(f"{n} {state}" for state, n in Counter(found).items())
+    print(f"your own ledger, {folder}: {counts}")
+    if not missing:
+        return []
+    try:
+        _check_data(missing)
+        if "webvision-mini" in {config.dataset for config in missing}:
+            webvision.check_whole(data.load("webvision-mini"))
+    except (FileNotFoundError, ValueError) as error:  # missing, damaged, or a part of it
+        print(f"Nothing is trained, for want of data. {error}")
+        return []
+    there = device or _default_device()
+    hours = estimate(missing, there, torch.get_num_threads(), steps=5)
+    name = device_name(device_of(there))
+    print(f"{len(missing)} run(s) to do: from the start about {hours:.1f} hours on {name}")
+    if device is None and there == "cpu" and hours > PATIENCE:
+        print(
+            "Nothing is trained: there is no GPU here, and it would take that long. Do you have "
+            "one? In Colab: Runtime, Change runtime type, then run the page again. To train on "
+            'this CPU all the same, give own_runs device="cpu".'
+        )
+        return []
+    return missing
+
+
+def _train_own(configs, folder, workers, device, weights=False, shown=True):
+    place = folder / "weights" if weights else None
+    if workers > 1:
+        how = {"device": device, "weights": place, "progress": None if shown else False}
+        run(configs, folder, workers=workers, threads=torch.get_num_threads(), **how)
+        return
+    if place:
+        place.mkdir(parents=True, exist_ok=True)
+    every = DRIVE_SECONDS if DRIVE in folder.parents else None
+    for config in configs:
+        how = {"progress": shown, "checkpoint_seconds": every}
+        how["weights"] = place and place / f"{records.run_id(config)}.pt"
+        outcome, message = train_into(folder, config, device, **how)
+        if shown:
+            print(f"{outcome}: {config.loss}, seed {config.init_seed}: {message}", flush=True)
 
 
 if __name__ == "__main__":  # an earlier spelling of the command

@@ -323,6 +323,7 @@ def test_a_notebook_alone_fetches_the_library(tmp_path):
     alone.mkdir()
     address = origin.as_uri()
     repository.rewrite(address, origin)
+    repository.release("", origin)
     identity = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "all"]):
         subprocess.run(["git", *identity, *command], cwd=origin, check=True)
@@ -332,9 +333,15 @@ def test_a_notebook_alone_fetches_the_library(tmp_path):
     where = new_code_cell("import alfs_utils\nprint(alfs_utils.__file__)")
     notebook = new_notebook(cells=[*source.cells[: imports + 1], where], metadata=source.metadata)
     nbformat.write(notebook, alone / "alone.ipynb")
-    for _ in range(2):  # the second time finds the clone
+    (alone / "alf-book").mkdir()
+    (alone / "alf-book" / "x").touch()  # left by a clone that was interrupted
+    for fetched in (1, 0):  # the second time finds the clone
         build.execute(alone / "alone.ipynb", alone / "out.ipynb")
-        last = nbformat.read(alone / "out.ipynb", as_version=4).cells[-1].outputs[-1].text
+        cells = nbformat.read(alone / "out.ipynb", as_version=4).cells
+        (bootstrap,) = [cell for cell in cells if "bootstrap" in cell.metadata.get("tags", [])]
+        said = [output.text.split(" commit ")[0] for output in bootstrap.outputs]
+        assert said == fetched * [f"{address} (no release)"]
+        last = cells[-1].outputs[-1].text
         assert last.strip() == str(alone / "alf-book" / "alfs_utils" / "__init__.py")
 
 
@@ -348,3 +355,33 @@ def test_a_png_keeps_its_size_and_loses_most_of_its_bytes():
     assert len(after) < len(text) / 2
     with Image.open(io.BytesIO(base64.b64decode(after))) as image:
         assert image.size == smooth.size
+
+
+def test_a_notebook_of_a_release_fetches_that(tmp_path):
+    """Not what the default branch has become since."""
+    origin, alone = tmp_path / "origin", tmp_path / "empty"
+    (origin / "alfs_utils").mkdir(parents=True)
+    alone.mkdir()
+    git = ["git", "-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
+    subprocess.run([*git, "init", "--quiet"], cwd=origin, check=True)
+    for version in ("1", "2"):
+        (origin / "alfs_utils" / "__init__.py").write_text(f"__version__ = {version!r}\n")
+        for command in (["add", "."], ["commit", "-qm", "."], ["tag", f"v{version}.0"]):
+            subprocess.run([*git, *command], cwd=origin, check=True)
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    copied = shutil.copy(ROOT / "notebooks" / "00-quickstart.ipynb", notebooks)
+    assert len(repository.release("v1.0", tmp_path)) == 1
+    assert not repository.release("v1.0", tmp_path)
+    cells = nbformat.read(copied, as_version=4).cells
+    (source,) = [c.source for c in cells if "bootstrap" in c.metadata.get("tags", [])]
+    source = source.replace(repository.current(), origin.as_uri())
+    code = source + "\nimport alfs_utils\nprint(alfs_utils.__version__)"
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=alone, capture_output=True, text=True, check=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "v1.0"], cwd=origin, capture_output=True, text=True
+    ).stdout.strip()
+    first, last = run.stdout.splitlines()
+    assert f"v1.0 commit {commit} of 20" in first and last == "1"
+    assert [path.name for path in alone.iterdir()] == ["alf-book"]

@@ -990,6 +990,18 @@ def test_compile_has_no_graph_break():
     z, target = torch.randn(4, 3), torch.tensor([0, 1, 2, 2])
     compiled = torch.compile(L.negative_learning, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(z, target), L.negative_learning(z, target))
+    with pytest.raises(torch._dynamo.exc.Unsupported):  # as its docstring says
+        torch.compile(L.NLNLLoss(), fullgraph=True, backend="eager")(z, target)
+
+
+def test_negative_learning_is_exported_with_labels_that_were_drawn_outside():
+    class Core(nn.Module):
+        def forward(self, z, drawn):
+            return L.negative_learning(z, drawn)
+
+    z, drawn = torch.randn(4, 3), L.NLNLLoss().draw(torch.tensor([0, 1, 2, 2]), 3)
+    exported = torch.export.export(Core(), (z, drawn)).module()
+    torch.testing.assert_close(exported(z, drawn), L.negative_learning(z, drawn))
 
 
 @pytest.mark.slow
@@ -1021,6 +1033,9 @@ def check_no_host_synchronisation(L, losses):
     with NoHostSynchronisation():
         L.NLNLLoss()(z, target)
     assert L.negative_learning(z.to("meta"), target.to("meta")).device.type == "meta"
+    loss = L.NLNLLoss(seed=3)
+    assert loss(z.to("meta"), target.to("meta")).device.type == "meta"
+    assert torch.equal(loss.draw(target, 3), L.NLNLLoss(seed=3).draw(target, 3))  # none was drawn
 
 
 def test_forward_never_waits_for_the_device():
@@ -1167,7 +1182,12 @@ def test_signatures_show_what_every_loss_takes():
             names = list(inspect.signature(loss).parameters)
             assert names[-3:] == common or names == [*common, "label_smoothing"], loss
     assert list(inspect.signature(L.AGCELoss).parameters) == ["a", "q", *common]
-    assert "ignore_index: int = -100" in pydoc.render_doc(L.AGCELoss)
+    text = pydoc.plain(pydoc.render_doc(L.AGCELoss))
+    own = text[: text.index("Methods inherited from torch.nn")].splitlines()  # then come 1,000
+    assert "ignore_index: int = -100" in text and len(own) < 115
+    assert "`weight`, `ignore_index` and `reduction` are those of `F.cross_entropy`" in text
+    assert text.count("are those of `F.cross_entropy`") == 1
+    assert text.index("are those of") < text.index("Parameters\n")  # no part of a section
 
 
 # --- errors ----------------------------------------------------------------------------------

@@ -1003,3 +1003,15 @@ def test_fifty_times_the_speed_of_the_loop():
         corrupt(labels, T, seed)
         ours.append(time.perf_counter() - start)
     assert loop > 50 * min(ours)
+
+
+@pytest.mark.parametrize("use", [noise.clean_level, lambda T: noise.corrupt([0, 1, 2], T, seed=1)])
+def test_a_matrix_of_cleanlab_is_met_with_a_hint(use):
+    """Its noise_matrix[i, j] is p(given i | true j)."""
+    T = np.array([[0.8, 0.2, 0.0], [0.0, 0.7, 0.3], [0.1, 0.0, 0.9]])
+    with pytest.raises(ValueError, match=r"^T: .*cleanlab's matrices do: pass T\.T"):
+        use(T.T)
+    use(T)
+    with pytest.raises(ValueError) as found:
+        use(T / 2)
+    assert "cleanlab" not in str(found.value)

@@ -129,6 +129,12 @@ def test_every_checking_cell_shows_something_that_is_compared(notebook):
             assert shown and "nbval-ignore-output" not in tags(cell), cell.source
 
 
+def test_no_cell_is_a_magic_or_a_shell_command(notebook):
+    """When one fails, nbval sees no error."""
+    for cell in code_cells(notebook):
+        assert not re.search(r"(?m)^\s*[%!]", cell.source), cell.source
+
+
 def test_roles_that_colab_shows_literally_stay_in_the_sources_cell(notebook):
     *body, last = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     assert last is notebook.cells[-1] and last.source.startswith("## Sources")

@@ -1,16 +1,23 @@
 """The package as an engineer meets it: what it imports, what it costs, how it installs."""
 
-import importlib
+import importlib.metadata
+import importlib.util
 import inspect
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import tomllib
 import types
 import zipfile
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, require
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 
 def python(code: str) -> str:
@@ -137,17 +144,46 @@ def test_public_functions_and_methods_are_annotated(room):
         assert not missing, (function.__qualname__, missing)
 
 
+def tracked():
+    """The files of a checkout that are no part of its tooling on GitHub."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+    return [name for name in names if not name.startswith((".github/", ".ci/", ".git", ".pre-"))]
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    tmp_path = tmp_path_factory.mktemp("wheel")
-    source = tmp_path / "source"  # building leaves files behind
-    shutil.copytree(ROOT / "alfs_utils", source / "alfs_utils")
-    for name in ("pyproject.toml", "README.md"):
+def sdist(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sdist")
+    source = folder / "source"  # building leaves files behind
+    for name in tracked():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, source / name)
+    build = "from setuptools.build_meta import build_sdist; build_sdist('..')"
+    subprocess.run([sys.executable, "-W", "error", "-c", build], cwd=source, check=True)
+    (packed,) = folder.glob("*.tar.gz")
+    return packed
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*build, "--wheel-dir", tmp_path, source], check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([*build, "--wheel-dir", folder, sdist], check=True)
+    (wheel,) = folder.glob("*.whl")
     return wheel
+
+
+def test_the_source_distribution_is_the_checkout(sdist):
+    with tarfile.open(sdist) as archive:
+        packed = {member.name.split("/", 1)[-1] for member in archive if member.isfile()}
+    added = {"PKG-INFO", "setup.cfg"} | {n for n in packed if n.startswith("alfs_utils.egg-info/")}
+    assert packed - added == {*tracked()}
 
 
 def test_the_wheel_holds_two_floors_and_is_typed(wheel):
@@ -161,6 +197,99 @@ def test_the_wheel_holds_two_floors_and_is_typed(wheel):
     assert packed == floors and "alfs_utils/py.typed" in packed
     core = [line for line in needs if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert core == ["Requires-Dist: torch>=2.6", "Requires-Dist: numpy>=1.26"]
+    assert "License-Expression: BSD-3-Clause" in needs and "License-File: LICENSE" in needs
+
+
+def test_the_page_on_pypi_has_no_link_into_a_checkout():
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert len(links) > 3 and all(link.startswith("https://") for link in links), links
+
+
+def test_the_builder_is_bounded():
+    (builder,) = project()["build-system"]["requires"]
+    bounds = {specifier.operator for specifier in Requirement(builder).specifier}
+    assert bounds == {">=", "<"}
+
+
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def closure(names):
+    """The installed distributions that these need, by name."""
+    found, todo = {}, [(name, frozenset()) for name in names]
+    while todo:
+        name, wanted = todo.pop()
+        if (name, wanted) in found:
+            continue
+        found[name, wanted] = distribution = importlib.metadata.distribution(name)
+        for needed in map(Requirement, distribution.requires or []):
+            markers = (
+                [needed.marker.evaluate({"extra": e}) for e in ("", *wanted)]
+                if needed.marker
+                else [True]
+            )
+            if any(markers):
+                todo.append((canonicalize_name(needed.name), frozenset(needed.extras)))
+    return {name: distribution for (name, _), distribution in found.items()}
+
+
+ROOMS = {
+    "": FIRST_FLOOR,
+    "plots": PLOTS,
+    "train": """
+import importlib
+rooms = "classes data data.human data.webvision data.words models records sweep training"
+for room in rooms.split():
+    importlib.import_module("alfs_utils." + room)
+from alfs_utils import data, records, sweep
+from alfs_utils.training import RunConfig
+data.load("words")
+from PIL import Image
+if __name__ == "__main__":
+    configs = [RunConfig("CELoss()", epochs=1, eta=0.4)]
+    with tempfile.TemporaryDirectory() as folder:
+        assert sweep.run(configs, folder, device="cpu", progress=False) == {"done": 1}
+        assert len(records.runs_of(records.load(folder), configs)) == 1
+""",
+    "cluster": "import dask_jobqueue, distributed\nfrom alfs_utils import sweep\n",
+}
+
+
+@pytest.mark.parametrize("extra", ROOMS)
+def test_an_extra_is_all_that_its_rooms_need(extra, wheel, tmp_path):
+    """An environment of nothing but what the extra declares, and what that brings along."""
+    declared = project()["project"]
+    extras = declared["optional-dependencies"]
+    lines = [*declared["dependencies"], *extras.get(extra, [])]
+    lines += extras["train"] if extra == "cluster" else []
+    names = {canonicalize_name(Requirement(line).name) for line in lines} - {"alfs-utils"}
+    for name in names:
+        require(importlib.util.find_spec(MODULES.get(name, name)), f"{name}, see requirements*.txt")
+    for distribution in closure(names).values():
+        for file in {file.parts[0] for file in distribution.files or [] if file.parts[0] != ".."}:
+            link, target = tmp_path / file, distribution.locate_file(file)
+            if file != "__pycache__" and not link.exists() and target.exists():
+                link.symlink_to(target)
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    (tmp_path / "page.py").write_text(
+        "import tempfile\nimport numpy as np\nimport torch\n" + ROOMS[extra]
+    )
+    run = subprocess.run(
+        [sys.executable, "-S", "page.py"],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+
+
+MODULES = {
+    "scikit-learn": "sklearn",
+    "pillow": "PIL",
+    "dask-jobqueue": "dask_jobqueue",
+}  # where a distribution has another name
 
 
 def test_an_installed_package_says_that_it_has_no_tables(wheel, tmp_path):
@@ -172,23 +301,32 @@ def test_an_installed_package_says_that_it_has_no_tables(wheel, tmp_path):
         assert run.returncode == 2 and "needs a checkout" in run.stderr, run.stderr
 
 
-def test_pins_are_exact_and_satisfy_the_lower_bounds():
-    import tomllib
-
-    from packaging.requirements import Requirement
-
-    files = [ROOT / "requirements.txt", ROOT / "requirements-extras.txt"]
-    pins = {}
-    for line in "\n".join(file.read_text() for file in files).splitlines():
+def pins(*files):
+    found = {}
+    for line in "\n".join((ROOT / file).read_text() for file in files).splitlines():
         if line and not line.startswith("#"):
             name, version = line.split("==")
-            pins[name] = version
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"].values()
-    for bound in map(Requirement, [*project["dependencies"], *(b for e in extras for b in e)]):
+            found[canonicalize_name(name)] = version
+    return found
+
+
+def test_every_package_of_the_environment_is_pinned():
+    asked = pins("requirements.txt", "requirements-extras.txt")
+    brought = pins("constraints.txt")
+    assert not asked.keys() & brought.keys()
+    here = [name for name in asked if importlib.util.find_spec(MODULES.get(name, name))]
+    missing = closure(here).keys() - asked.keys() - brought.keys()
+    assert not {name for name in missing if not name.startswith(("nvidia-", "triton", "cuda-"))}
+
+
+def test_pins_are_exact_and_satisfy_the_lower_bounds():
+    pinned = pins("requirements.txt", "requirements-extras.txt")
+    declared = project()["project"]
+    extras = declared["optional-dependencies"].values()
+    for bound in map(Requirement, [*declared["dependencies"], *(b for e in extras for b in e)]):
         if bound.name == "alfs-utils":  # an extra that includes another
             continue
-        assert bound.specifier.contains(pins[bound.name]), bound
+        assert bound.specifier.contains(pinned[canonicalize_name(bound.name)]), bound
 
 
 TORCHVISION = """

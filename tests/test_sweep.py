@@ -910,6 +910,7 @@ ELSEWHERE = [
     "export ALFS_DATA_DIR=~/data",
     "git clone https://github.com/OWNER/alf-book",
     "pip install --no-deps --editable ./alf-book",
+    "python benchmarks/gpu_session.py --minutes 12 --pack runs.jsonl",  # see test_gpu.py
 ]
 
 

@@ -1,9 +1,12 @@
-"""Write the repository's public address into every place that needs it.
+"""Write the repository's public address, or a release, into every place that needs it.
 
     python tools/repository.py https://github.com/OWNER/NAME
+    python tools/repository.py --release v1.0
 
-The one source is `repository.url` in _config.yml; all other places are rewritten from it. Run it
-through `make repository URL=...`.
+The one source of the address is `repository.url` in _config.yml; all other places are rewritten
+from it. A release is a tag: it goes to the first code cell of the notebooks, which fetches it where
+a notebook is alone. An empty one stands for the default branch. Run it through
+`make repository URL=...` or `make repository RELEASE=...`.
 """
 
 import re
@@ -52,9 +55,26 @@ def rewrite(url: str, root: Path = ROOT) -> list[Path]:
     return changed
 
 
+def release(tag: str, root: Path = ROOT) -> list[Path]:
+    """Let notebooks that are alone fetch a tag, or "" the default branch; returns what changed."""
+    changed = []
+    for path in sorted(root.glob("notebooks/**/*.ipynb")):
+        text = path.read_text(encoding="utf-8")
+        new = re.sub(r'(?<=RELEASE = \\")[^"\\]*(?=\\")', tag, text)
+        if new != text:
+            path.write_text(new, encoding="utf-8")
+            changed.append(path)
+    return changed
+
+
 def main(arguments: list[str]) -> int:
+    if arguments[:1] == ["--release"] and re.fullmatch(r"(v[\w.]+)?", "".join(arguments[1:])):
+        for path in release("".join(arguments[1:])):
+            print(path.relative_to(ROOT))
+        return 0
     if len(arguments) != 1 or not re.match(r"(https|file)://[^\s\"']+/[^\s\"']+$", arguments[0]):
-        print("usage: make repository URL=https://github.com/OWNER/NAME", file=sys.stderr)
+        usage = "usage: make repository URL=https://github.com/OWNER/NAME, or RELEASE=v1.0"
+        print(usage, file=sys.stderr)
         return 2
     for path in rewrite(arguments[0]):
         print(path.relative_to(ROOT))

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from typing import Any, ClassVar, TypedDict, TypeVar, Unpack
@@ -204,6 +205,11 @@ class LossOptions(TypedDict, total=False):
     reduction: str
 
 
+_AS_IN_TORCH = (
+    "`weight`, `ignore_index` and `reduction` are those of `F.cross_entropy`, see `Loss`."
+)
+
+
 class Loss(nn.Module):
     """Base of all losses: the call, the algebra and the repr.
 
@@ -251,13 +257,16 @@ class Loss(nn.Module):
         self.reduction = reduction
 
     def __init_subclass__(cls) -> None:
-        """Let `help` and `inspect.signature` show what ``**options`` stands for."""
+        """Let `help` and `inspect.signature` show and explain what ``**options`` stands for."""
         if init := vars(cls).get("__init__"):
             signature, shown = inspect.signature(init), []
             for parameter in signature.parameters.values():
                 known = parameter.annotation == Unpack[LossOptions]
                 shown += _OPTIONS if known else [parameter]
             init.__signature__ = signature.replace(parameters=shown)
+            if cls.__doc__ and len(shown) > len(signature.parameters):
+                what, *sections = re.split(r"\n\n(?=\w+\n---)", inspect.cleandoc(cls.__doc__))
+                cls.__doc__ = "\n\n".join([what, _AS_IN_TORCH, *sections]) + "\n"
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse another value of a parameter: the first one was checked together with the rest."""
@@ -281,6 +290,11 @@ class Loss(nn.Module):
         self._reduction = option("reduction", value, REDUCTIONS)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of logits, (C,), (N, C) or (N, C, d1, ...), as `F.cross_entropy` does.
+
+        `target` has class indices (int64, without the class axis) or class probabilities (the
+        shape and kind of `input`).
+        """
         return apply(
             self._per_example, input, target, self.weight, self.ignore_index, self.reduction
         )

@@ -81,11 +81,16 @@ class NLNLLoss(Loss):
     loss's own generator, whose state is part of `state_dict`. The published code adds a
     positive-learning term of zero, which is NaN since torch 1.11; this loss leaves it out.
 
+    `torch.compile` with `fullgraph` and `torch.export` cannot hold a generator. There, draw
+    outside with `draw` and train with `negative_learning`, which they can hold. In a distributed
+    run each process needs a seed of its own, for instance ``NLNLLoss(seed=dist.get_rank())``:
+    with one seed all draw the same.
+
     Parameters
     ----------
     seed : int >= 0
-        Seed of `generator`, which is made anew when the device changes. Give each process of a
-        distributed run its own, and register the generator with a CUDA graph that draws.
+        Seed of `generator`, which is made anew when the device changes. Register the generator
+        with a CUDA graph that draws.
     compat : {"formula", "official"}
         "official" clamps 1 - u at 1e-5 (see `negative_learning`) and, with `weight`, divides
         the mean by the number of elements instead of their weights (outside sums).
@@ -119,6 +124,8 @@ class NLNLLoss(Loss):
 
     def draw(self, target: Tensor, num_classes: int) -> Tensor:
         """Draw complementary labels, uniform over the classes other than `target`, in its shape."""
+        if target.is_meta:  # no numbers, hence no generator
+            return torch.empty_like(target)
         if self.generator.device != target.device:
             self.generator = torch.Generator(target.device).manual_seed(self.seed)
         k = torch.randint(

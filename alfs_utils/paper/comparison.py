@@ -239,8 +239,17 @@ def summary(cells: pd.DataFrame) -> str:
     return f"{len(cells)} cells, {cells['n'].sum()} runs of ours: {states}."
 
 
-def beside(cells: pd.DataFrame, method: str, noise_kind: str, eta: float) -> str:
-    """Say in two lines what the paper and the ledger have for one cell."""
+def beside(
+    cells: pd.DataFrame,
+    method: str,
+    noise_kind: str,
+    eta: float,
+    own: pd.DataFrame | None = None,
+) -> str:
+    """Say in two lines what the paper and the ledger have for one cell.
+
+    A third line has the reader's own runs of it, as `sweep.own_runs` returns them.
+    """
     dataset = cells["dataset"].iloc[0]
     paper_cell = cell(dataset, method, "clean" if eta == 0 else noise_kind, eta)
     is_it = (cells["method"] == method) & (cells["column"] == paper_cell.column)
@@ -248,8 +257,12 @@ def beside(cells: pd.DataFrame, method: str, noise_kind: str, eta: float) -> str
     name = f"{dataset} {method} {paper_cell.column}"
     target = f"{ours.paper_mean:.2f} ± {ours.paper_std:.2f}, {ours.source}"
     theirs = ours.source if paper_cell.mean is None else target
-    own = f"{ours.mean:.2f}, {ours.n} run(s), {ours.outcome}" if ours.n else ours.outcome
-    return f"paper,  {name}: {theirs}\nledger, {name}: {own}"
+    here = f"{ours.mean:.2f}, {ours.n} run(s), {ours.outcome}" if ours.n else ours.outcome
+    lines = [f"paper,  {name}: {theirs}", f"ledger, {name}: {here}"]
+    if own is not None:
+        scores = ", ".join(f"{run.last:.2f} (seed {run.init_seed})" for run in own.itertuples())
+        lines.append(f"yours,  {name}: {scores or 'not yet run'}")
+    return "\n".join(lines)
 
 
 def redo(
@@ -263,7 +276,7 @@ def redo(
     """
     loss = from_paper(method, dataset)
     if full:
-        data.load(dataset, download=True)
+        _download(dataset)
         return protocol.run(dataset, loss, noise_kind, eta, seed)
     found = data.find(dataset)
     try:
@@ -275,6 +288,17 @@ def redo(
     if dataset != "mnist":
         small["model"] = "cifar_cnn_small"
     return protocol.run(found, loss, noise_kind, eta, seed, **small)
+
+
+def _download(dataset):
+    try:
+        data.load(dataset, download=True)
+    except (OSError, RuntimeError) as error:  # torchvision's, without a network or room
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ConnectionError(
+            f"{dataset}: its files are not in ALFS_DATA_DIR, and could not be downloaded: {error}"
+        ) from error
 
 
 def check_claims(cells: pd.DataFrame, dataset: str | None = None) -> pd.DataFrame:

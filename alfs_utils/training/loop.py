@@ -75,6 +75,7 @@ def train(
     deterministic: bool = False,
     compiled: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
+    checkpoint_seconds: float | None = None,
 ) -> History:
     """Train one network and test it after every epoch.
 
@@ -103,6 +104,9 @@ def train(
     should_stop : callable
         Called after every step; once it returns True, the state is saved and `Stopped` is raised.
         With several processes it must return the same in all of them.
+    checkpoint_seconds : float, optional
+        How often the checkpoint is renewed, if not about every 20 seconds: less often where every
+        version of a file is uploaded.
 
     Returns
     -------
@@ -122,6 +126,7 @@ def train(
     if weights is not None and process()[0] == 0:
         check_writable("weights", weights)
     run = Run(config, device_of(device), deterministic, compiled)
+    run.checkpoint_seconds = checkpoint_seconds
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None:
         run.resume(path)
@@ -148,6 +153,8 @@ def train(
 
 class Run:
     """The state of a run, and what moves it on: `step`, `epoch`, `test`, `save`, `resume`."""
+
+    checkpoint_seconds = None
 
     def __init__(self, config, device, deterministic=False, compiled=False):
         self.config, self.device = config, device
@@ -251,12 +258,15 @@ class Run:
             self.step(index, images, self.processes * len(index) / whole)
             now.step += 1
             stop = should_stop()
-            if path and (stop or self.clock.seconds > CHECKPOINT_SECONDS):
+            if path and (stop or self.clock.seconds > self._interval()):
                 self.save(path)
             if stop:
                 raise Stopped(f"stopped in epoch {now.epoch + 1} of {config.epochs}")
         now.epoch, now.step = now.epoch + 1, 0
         self._finish_epoch(n)
+
+    def _interval(self):
+        return CHECKPOINT_SECONDS if self.checkpoint_seconds is None else self.checkpoint_seconds
 
     def _finish_epoch(self, n):
         k = self.dataset.num_classes
