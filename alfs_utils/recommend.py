@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alfs_utils import noise
-from alfs_utils._arguments import integer, real
+from alfs_utils._arguments import array, integer, real
 from alfs_utils.asymmetry import TOLERANCE, Region, admissible, certify
 from alfs_utils.estimation import (
     Interval,
@@ -216,7 +216,7 @@ def recommend(
         )
     if T is not None:
         levels, c = noise.class_clean_levels(T), Interval(*[noise.clean_level(T)] * 3)
-        return _recommendation(np.asarray(T), levels, c, None)
+        return _recommendation(array("T", T), levels, c, None)
     level = real("level", level, "a number in (0.5, 1)", lambda level: 0.5 < level < 1)
     if clean is not None and noisy is not None:
         counts = count_matrix(clean=clean, noisy=noisy)
@@ -224,7 +224,7 @@ def recommend(
     both = 2 * level - 1  # of two ends that hold with `level` each
     c = clean_level_interval(counts, both)
     levels = class_clean_level_intervals(counts, both).low
-    return _recommendation(np.asarray(counts), levels, c, level)
+    return _recommendation(array("counts", counts), levels, c, level)
 
 
 def _recommendation(table, levels, c, level):

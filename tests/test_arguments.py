@@ -25,15 +25,17 @@ REFUSED = {
     "num_classes: expected an int of at most 32768, got 10": lambda: noise.symmetric(BIG, 0),
     "T: expected a square matrix of numbers, got": lambda: noise.clean_level([[BIG, 0], [0, 1]]),
     "clean: expected values in .* got 9223372036854775808 at index 0": lambda: noise.count_matrix(
-        np.array([2**63], np.uint64), np.array([0], np.uint64)
+        clean=np.array([2**63], np.uint64), noisy=np.array([0], np.uint64)
     ),
     "noisy: expected values in .0, 32768., got 1000000000000": lambda: noise.count_matrix(
-        [0], [10**12]
+        clean=[0], noisy=[10**12]
     ),
     "clean: expected integers, got timedelta64": lambda: noise.count_matrix(
-        np.array([1, 2], "m8[s]"), [0, 1]
+        clean=np.array([1, 2], "m8[s]"), noisy=[0, 1]
     ),
-    "clean: expected .n,. integers, got": lambda: noise.count_matrix([[1], [1, 2]], [0]),
+    "clean: expected .n,. integers, got": lambda: noise.count_matrix(
+        clean=[[1], [1, 2]], noisy=[0]
+    ),
     "include_true: expected True or False, got 3": lambda: noise.symmetric(3, 0.1, 3),
     "weights: expected an array of numbers, got": lambda: asymmetry.is_asymmetric(
         L.CELoss(), [BIG, 1]
@@ -108,8 +110,8 @@ def test_torch_tensors_are_welcome_where_arrays_are():
     assert advice.recommend(T=matrix).c.estimate == 3
     labels = torch.tensor([0, 0, 1, 1] * 50)
     assert (
-        advice.recommend(labels, labels).choice
-        == advice.recommend(labels.tolist(), labels.tolist()).choice
+        advice.recommend(clean=labels, noisy=labels).choice
+        == advice.recommend(clean=labels.tolist(), noisy=labels.tolist()).choice
     )
     value, pull = L.value_and_pull(nn.CrossEntropyLoss(), torch.tensor([0.5, 1.0]), np.int64(3))
     assert value.tolist() == [math.log(2), 0] and pull.tolist() == [2, 1]

@@ -24,6 +24,7 @@ from alfs_utils import asymmetry, data, estimation, models, noise
 from alfs_utils import losses as L
 from alfs_utils import recommend as advice
 from alfs_utils._arguments import shown as shown_argument
+from alfs_utils.lost_classes import lost_classes
 from alfs_utils.training import RunConfig
 
 SECONDS = 3  # of the processor, per call: other programs do not count
@@ -130,6 +131,8 @@ CALLS = [
     (estimation.transition_intervals, {"counts": COUNTS, "level": [0.95, 0.5]}),
     (estimation.class_clean_level_intervals, {"counts": COUNTS, "level": [0.95, 0.5]}),
     (estimation.clean_level_interval, {"counts": COUNTS, "level": [0.95, 0.5]}),
+    (estimation.labels_to_decide, {"counts": COUNTS, "level": [0.95, 0.6]}),
+    (lost_classes, {"predicted": NOISY, "given": LABELS, "num_classes": [None, *K]}),
     (asymmetry.is_asymmetric, {"loss": LOSSES, "weights": WEIGHTS, "shape": SHAPE}),
     (asymmetry.certify, {"loss": LOSSES, "T": T + WEIGHTS, "shape": SHAPE}),
     (asymmetry.asymmetry_ratio, {"loss": LOSSES, "definition": ["printed", "repaired"]}),
@@ -195,7 +198,7 @@ NAMED = re.compile(r"[\w, .*-]+?: |[\w, ]+: expected", re.DOTALL)
 # Of the signature and of the operators: Python's, NumPy's.
 PYTHONS = re.compile(
     r"unsupported operand|can't multiply|can only concatenate|can't concat|Concatenation operation|"
-    r".*positional arg|.*keyword argument|operand '.*' does not support ufuncs|"
+    r".*positional arg|.*keyword(-only)? argument|operand '.*' does not support ufuncs|"
     r"'.*' object is not iterable"
 )
 
