@@ -850,7 +850,7 @@ def admissible(family: type, T: npt.ArrayLike, **fixed: float) -> Region:
         return Region(family, fixed, c, least, True)
     least = 1 if family is AULLoss else 0
     power = {AGCELoss: lambda q: 1 - q, AULLoss: lambda p: p - 1, AELLoss: lambda: 1}[family]
-    convexity = power(*(Fraction(*x.as_integer_ratio()) for x in fixed.values()))
+    convexity = power(*(Fraction(float(x)) for x in fixed.values()))
     closed = all(value > 0 for value in fixed.values()) and family is not AELLoss
     if convexity <= 0 or c == math.inf:
         return Region(family, fixed, c, least, closed)

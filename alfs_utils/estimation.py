@@ -111,7 +111,8 @@ def clean_level_interval(counts: npt.ArrayLike, level: float = 0.95) -> Interval
 def labels_to_decide(counts: npt.ArrayLike, level: float = 0.95, draws: int = 100) -> float:
     """Estimate how many random labels it takes in all to show that c > 1, from some that were seen.
 
-    The parameters are those of `transition_intervals`, but `level` is for the lower end alone. The
+    The parameters are those of `transition_intervals`, but `level` is for the lower end alone, in
+    (0.5, 1). The
     result is the least number on a grid of ratio 1.1 for which it is shown in nine of ten `draws`:
     the labels seen, and the others drawn from T as estimated by `_smoothed`. (The counted shares
     would ask for too many: the class that looks worst looks worse than it is.) It is inf if a
@@ -120,7 +121,8 @@ def labels_to_decide(counts: npt.ArrayLike, level: float = 0.95, draws: int = 10
     >>> round(labels_to_decide([[8, 4], [0, 50]]))
     285
     """
-    counts, tail = _counts(counts), 1 - _probability(level)
+    level = real("level", level, "a number in (0.5, 1)", lambda level: 0.5 < level < 1)
+    counts, tail = _counts(counts), 1 - level
     seen, k, rng = int(counts.sum()), len(counts), np.random.default_rng(0)
     shares = (counts.sum(axis=1) + 1) / (seen + k)
     T = _smoothed(counts) * shares[:, None]

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from alfs_utils._arguments import integer
+from alfs_utils import noise
 
 __all__ = ["lost_classes", "lost_from_counts"]
 
@@ -63,13 +63,7 @@ def lost_classes(
     TypeError, ValueError
         If `predicted` and `given` are not classes of the same samples, or `right` is no share.
     """
-    predicted, given = (_classes(*x) for x in (("predicted", predicted), ("given", given)))
-    if len(predicted) != len(given):
-        raise ValueError(
-            f"predicted: expected a class for each of {len(given)} labels, got {len(predicted)}"
-        )
-    most = max((int(x.max()) for x in (predicted, given) if len(x)), default=0)
-    k = most + 1 if num_classes is None else integer("num_classes", num_classes, most + 1)
+    predicted, given, k = noise._label_pair("predicted", predicted, "given", given, num_classes)
     counts = (np.bincount(x, minlength=k) for x in (predicted, given))
     return lost_from_counts(*counts, right=right)
 
@@ -98,14 +92,3 @@ def _exponent(x, p):
     with np.errstate(divide="ignore", invalid="ignore"):
         low = np.where(x > 0, x * np.log(x / p), 0.0)
         return low + np.where(x < 1, (1 - x) * (np.log(1 - x) - np.log(1 - p)), 0.0)
-
-
-def _classes(name, values):
-    array = np.asarray(values)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise TypeError(
-            f"{name}: expected integers of shape (n,), got {array.dtype} of shape {array.shape}"
-        )
-    if array.size and array.min() < 0:
-        raise ValueError(f"{name}: expected classes from 0 on, got {array.min()}")
-    return array.astype(np.int64)

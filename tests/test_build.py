@@ -164,7 +164,8 @@ def test_a_killed_build_does_not_make_the_next_one_lenient(project):
 
 def test_a_build_that_goes_on_is_left_alone(project, monkeypatch):
     monkeypatch.setattr(build.subprocess, "run", lambda *_: subprocess.CompletedProcess([], 0))
-    monkeypatch.setattr(build, "write_ledger", lambda path: None)
+    for name in ("write_front_door", "write_ledger", "write_records"):
+        monkeypatch.setattr(build, name, lambda path: None)
     (page := build.BUILD / "html" / "page.html").parent.mkdir(parents=True)
     page.touch()
     (project / "_config.yml").touch(), (project / "_toc.yml").touch()
@@ -264,7 +265,7 @@ def test_links_to_the_repository_come_with_its_address(project):
 
 
 def test_an_environment_that_is_none_is_named(tmp_path):
-    for name in ("Makefile", "requirements.txt"):
+    for name in ("Makefile", "requirements.txt", "constraints.txt"):
         shutil.copyfile(ROOT / name, tmp_path / name)
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)

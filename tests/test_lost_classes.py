@@ -16,7 +16,6 @@ def test_a_class_that_is_never_predicted():
     assert lost_classes(np.where(LABELS == 7, 1, LABELS), LABELS) == [7]
     assert lost_classes(np.where(LABELS > 7, 1, LABELS), LABELS) == [8, 9]
     assert lost_classes(LABELS, LABELS) == []
-    assert lost_classes([], []) == []
 
 
 def test_a_class_without_labels_is_not_lost():
@@ -59,11 +58,11 @@ def test_right_labels_that_a_healthy_network_repeats_are_no_alarm():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([0, 1], [0]), "predicted: expected a class for each of 1 labels, got 2"),
-        (([0.5], [0]), "predicted: expected integers of shape"),
-        (([[0]], [0]), "predicted: expected integers of shape"),
-        (([0], [-1]), "given: expected classes from 0 on, got -1"),
-        (([0], [5], 5), "num_classes: expected an int of at least 6, got 5"),
+        (([0, 1], [0]), "given: expected 2 labels, as many as predicted, got 1"),
+        (([0.5], [0]), "predicted: expected integers, got float64"),
+        (([[0]], [0]), r"predicted: expected shape \(n,\)"),
+        (([0], [-1]), r"given: expected values in \[0, 32768\), got -1"),
+        (([0], [5], 5), r"given: expected values in \[0, 5\), got 5"),
         (([0], [1], 2, 0.0), "right: expected a share"),
         (([0], [1], 2, float("nan")), "right: expected a share"),
     ],
