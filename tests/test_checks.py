@@ -15,7 +15,15 @@ from conftest import outcome
 
 from alfs_utils.losses import GCELoss, MAELoss, NCELoss
 from alfs_utils.paper import checks
-from alfs_utils.paper.checks import Check, corollaries, excess_risk, limits, ratio, tolerance
+from alfs_utils.paper.checks import (
+    Check,
+    corollaries,
+    excess_risk,
+    limits,
+    lost_classes,
+    ratio,
+    tolerance,
+)
 from alfs_utils.paper.checks.limits import _partly_certified as partly_certified
 from alfs_utils.paper.checks.limits import above_the_limit
 from alfs_utils.paper.printed import CELLS
@@ -216,6 +224,8 @@ SILENT = {
     "limits.start_times": [{"rate": lambda u, pull, k: limits.flow(u, pull, k) / 1.2}],
     "limits.time_and_range": [{"bound": lambda k, c: limits.time_range_bound(k, c) / 2}],
     "limits.twice_bent": [{"twice_bent_excess": lambda d, *others: 0 * d + 1}],
+    "lost_classes.shared_logit": [{"fall": lambda *_, **options: (np.ones(2), -np.ones(2))}],
+    "lost_classes.way_back": [{"MAE": lost_classes.CE}],
     "ratio.definition_3_values": [
         {"paper": lambda loss: (ratio.paper_ratio(loss) - 1e-3) / 1.005, "losses": [MAELoss()]}
     ],

@@ -46,6 +46,7 @@ def a_record(config, last=96.5, status="finished", seconds=1800.0):
             status=status,
             labels_sha256="0" * 64,
             data_sha256="0" * 64,
+            lost=[[] for _ in curve],
             environment=ENVIRONMENT,
             **wrong,
         )

@@ -657,7 +657,7 @@ def test_its_place_in_the_book(path):
         text = "\n".join(cells[i].source for i in here)
         for i in here:
             outputs = [o for cell in cells[i - 2 : i] for o in cell.get("outputs", [])]
-            assert any("image/png" in output.get("data", {}) for output in outputs)
+            assert any("image/svg+xml" in output.get("data", {}) for output in outputs)
     assert (
         re.findall(r'<div class="alf-explorable" data-kind="(\w+)"[^>]*></div>', text)
         == PLACES[path]

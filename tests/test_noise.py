@@ -787,7 +787,9 @@ def test_official_labels_are_drawn_again(tmp_path, dataset, kind, eta):
 
 def test_labels_that_nobody_drew_are_saved_as_they_are(tmp_path):
     labels, clean = np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2])
-    noisy = NoisyLabels(labels, clean, transition_matrix(clean, labels), 0, "human", "by hand")
+    noisy = NoisyLabels(
+        labels, clean, transition_matrix(clean=clean, noisy=labels), 0, "human", "by hand"
+    )
     assert NoisyLabels.load(noisy.save(tmp_path / "labels")).recipe == "by hand"
 
 

@@ -136,7 +136,7 @@ def execute(source: Path, output: Path, parameters: dict | None = None) -> None:
     import papermill
 
     os.environ["TQDM_DISABLE"] = "1"  # a page should not show a bar at each of its steps
-    # Workers of the pages lose classes, as the pages say; the warning belongs to a reader's own runs.
+    # Some runs of the pages lose classes, as the pages say. The warning is for a reader's own runs.
     os.environ["PYTHONWARNINGS"] = "ignore::RuntimeWarning:alfs_utils.training.loop"
     temporary = BUILD / "running" / output.name
     for folder in (temporary.parent, output.parent):
