@@ -128,8 +128,6 @@ class AULLoss(PointwiseLoss):
     def _per_example(self, prediction):
         if not self._near_one():
             return super()._per_example(prediction)
-        if prediction.log_probs.shape[1] == 1:  # nothing but u = 1
-            return 0 * prediction.log_u
         return self._of_log_complement(prediction.log_complement())
 
     def _of_log_probability(self, log_u):
