@@ -568,10 +568,15 @@ def test_bad_counts_are_refused_by_name(visit):
         assert page.locator(".alf-losses code").count() == 0
 
 
-def test_arrays_as_numpy_prints_them_are_understood(visit):
+def test_arrays_and_lists_as_python_prints_them_are_understood(visit):
     page = visit("allow")
     page.get_by_role("textbox").fill("[[90  5]\n [ 10 80]]")
     assert said(page).startswith("✓ c = 8")
+    counts = [[80, 15, 5], [10, 85, 5], [20, 10, 70]]
+    page.get_by_role("textbox").fill(str(counts))  # a list on one line
+    assert said(page).startswith("✓ c = 3.50")
+    shown = page.locator(".alf-losses code").first.text_content()
+    assert repr(loss_from_string(shown)) == recommend(counts=counts).choice.loss
 
 
 def test_a_class_without_samples_leaves_c_unknown(visit):

@@ -325,17 +325,17 @@
           + "label is told, the noise. Dot: the best prediction. Bright: low risk.")],
       [small ? "" : loss.row, size.row, small ? "" : power.row,
         note("Pull: how hard the loss moves a sample, in units of its pull at u = 1. u: the "
-          + "network's probability of the label it is told. 1/r: the highest pull."),
+          + "network's probability of the label it is told."),
         pull],
       [say],
-      [axis, note("c: how many times as often as its strongest rival the right label is told. "
-        + "A loss is certified, immune to this noise, if 1/r is below c: the right label outpulls "
-        + "its rivals.")],
+      [axis, note("c: the right label is told c times as often as its strongest rival. "
+        + "1/r: the highest pull. A loss is certified, immune to this noise, if 1/r is below c: "
+        + "the right label outpulls its rivals.")],
     ];
     if (!small) {
       columns.push(
-        [noise.row, note("Of ten classes you see the one with the lowest c, with its two strongest "
-          + "rivals. The certificate is for all ten.")],
+        [noise.row, note("A preset has ten classes: you see the one with the lowest c, with its "
+          + "two strongest rivals. The certificate is for all.")],
         [h("p", { class: "alf-buttons" }, ball, button("start over", reset),
           button("set a trap: AGCE(1, 2), c = 1.2", trap)), told]);
       svg.addEventListener("click", (event) => {
@@ -443,7 +443,7 @@
       return (ok ? `✓ Certified: ${found} exceeds` : `✗ Not certified: ${found} does not exceed`)
         + ` 1/r\u00a0=\u00a0${show(need)}${need === Infinity ? ", so no finite c will do" : ""}. `
         + `The best prediction is ${ok ? "the right label" : triple(u)}`
-        + (ok ? "." : ": it repeats wrong labels.");
+        + (ok ? "." : ": wrong labels keep a share.");
     }
 
     // The ball as far as it has come; its path follows the noise and the loss.
@@ -601,7 +601,7 @@
   // Counts, a row for each true class: numbers apart by blanks, commas or tabs; names may stand
   // before the rows and above the columns.
   function parse(words) {
-    const rows = words.replace(/[[\]<>&]/g, " ").split("\n")
+    const rows = words.replace(/[[<>&]/g, " ").split(/[\n\]]/)
       .map((x) => x.split(/[\s,;]+/).filter(Boolean)).filter((x) => x.length);
     const isName = (x) => !/^[-+.\d]/.test(x);
     const header = rows.length && rows[0].every(isName) ? rows.shift() : [];
