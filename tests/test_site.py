@@ -481,7 +481,8 @@ FAULTS = """() => {
   const faults = [];
   const say = (name, nodes) => nodes.forEach(
       n => faults.push(name + ': ' + n.textContent.slice(0, 80)));
-  say('broken formula', document.querySelectorAll('mjx-merror, mjx-container [fill=red]'));
+  say('broken formula', document.querySelectorAll(
+      'mjx-container [data-mml-node=merror], mjx-container [fill=red]'));
   say('formula not rendered', [...document.querySelectorAll('.math')].filter(
       e => !e.querySelector('mjx-container')));
   say('literal markup', [...document.querySelectorAll('article p, article li, article td')].filter(

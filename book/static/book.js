@@ -7,3 +7,7 @@
   });
   addEventListener("afterprint", () => opened.forEach((fold) => { fold.open = false; }));
 })();
+// On a phone (book.css): a tap shows a figure in its full size, the next one fits it to the screen.
+addEventListener("click", ({ target }) => {
+  if (target.matches("figure img")) target.closest("figure").classList.toggle("alf-large");
+});
