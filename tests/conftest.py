@@ -1,25 +1,7 @@
-"""What several test files share."""
-
-import os
-import shutil
-from pathlib import Path
+"""The fixture that several test files share."""
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-def require(available: bool, what: str) -> None:
-    """Skip where something outside the repository is missing; with ALFS_REQUIRE_ALL=1, fail."""
-    if not available:
-        stop = pytest.fail if os.environ.get("ALFS_REQUIRE_ALL") == "1" else pytest.skip
-        stop(f"needs {what}")
-
-
-def outcome(check):
-    """A `Check`'s word, whether its repair or assumption holds, and its control."""
-    return check.word, False not in (check.repaired, check.assumed), check.control
+from helpers import CHROMIUM, require
 
 
 @pytest.fixture(scope="session")

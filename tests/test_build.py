@@ -14,7 +14,7 @@ import nbformat
 import numpy as np
 import psutil
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 from jupyter_client.manager import AsyncKernelManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from PIL import Image

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import outcome
+from helpers import outcome
 
 from alfs_utils.losses import GCELoss, MAELoss, NCELoss
 from alfs_utils.paper import checks

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from conftest import outcome
+from helpers import outcome
 from test_checks import CHECKS, expected
 
 from alfs_utils.asymmetry import asymmetry_ratio, weighted_risk_minimiser

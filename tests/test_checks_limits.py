@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import outcome
+from helpers import outcome
 from test_checks import CHECKS, expected
 
 from alfs_utils.losses import AELLoss, CELoss, MAELoss

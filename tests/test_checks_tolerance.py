@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import outcome
+from helpers import outcome
 from test_checks import expected
 
 from alfs_utils.losses import AELLoss

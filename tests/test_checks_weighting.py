@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from conftest import outcome
+from helpers import outcome
 from test_checks import expected
 
 from alfs_utils.asymmetry import asymmetry_ratio

@@ -12,7 +12,7 @@ import sys
 import nbformat
 import pytest
 import yaml
-from conftest import ROOT, require
+from helpers import ROOT, require
 
 sys.path.insert(0, str(ROOT / "tools"))
 import build

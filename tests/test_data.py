@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import require
+from helpers import require
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image

@@ -7,7 +7,7 @@ import sys
 import nbformat
 import numpy as np
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from alfs_utils import noise, records
 from alfs_utils.asymmetry import asymmetry_ratio, certify, weighted_risk_minimiser

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import ROOT
+from helpers import ROOT
 from torch import nn
 from torch.nn import functional as F
 

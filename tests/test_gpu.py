@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, require
+from helpers import ROOT, require
 from test_losses import CASES
 
 from alfs_utils import losses, models

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, require
+from helpers import ROOT, require
 from test_data import NO_ARRAYS, write_no_arrays
 from test_noise import FINE_NAMES
 

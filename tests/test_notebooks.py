@@ -9,7 +9,7 @@ from collections import Counter
 import nbformat
 import pytest
 import yaml
-from conftest import ROOT
+from helpers import ROOT
 
 from alfs_utils.__main__ import main
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT
+from helpers import ROOT
 
 from alfs_utils import _locks, records, sweep
 from alfs_utils.paper import comparison

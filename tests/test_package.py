@@ -15,7 +15,7 @@ import types
 import zipfile
 
 import pytest
-from conftest import ROOT, require
+from helpers import ROOT, require
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 

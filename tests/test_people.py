@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, require
+from helpers import ROOT, require
 
 from alfs_utils import classes, data, losses
 from alfs_utils.asymmetry import certify

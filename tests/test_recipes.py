@@ -8,7 +8,7 @@ import shutil
 import warnings
 
 import pytest
-from conftest import ROOT, require
+from helpers import ROOT, require
 
 # Lightning and transformers import torchvision where there is one. Imported this way first, it
 # works beside a torch that it was not built for, too.

@@ -19,7 +19,7 @@ from dataclasses import asdict, field, fields, make_dataclass, replace
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from alfs_utils import __version__, records
 from alfs_utils.losses import AGCELoss

@@ -23,7 +23,7 @@ import pytest
 import sympy
 import torch
 import yaml
-from conftest import ROOT
+from helpers import ROOT
 from sympy.parsing import sympy_parser
 
 import alfs_utils

@@ -23,7 +23,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from conftest import ROOT, require
+from helpers import ROOT, require
 
 from alfs_utils import data, records, sweep, training
 from alfs_utils.__main__ import main

@@ -18,7 +18,7 @@ from dataclasses import FrozenInstanceError, asdict, replace
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from helpers import ROOT
 from torch import nn
 from torch.nn import functional as F
 

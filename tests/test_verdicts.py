@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import nbformat
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from alfs_utils.paper import pages, printed
 from alfs_utils.paper.checks import Check

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, require
+from helpers import ROOT, require
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from test_training import position
