@@ -184,6 +184,8 @@ def matrix(kind: str, dataset: str, eta: float) -> np.ndarray:
     -------
     (k, k) float64
 
+    Examples
+    --------
     >>> float(matrix("asymmetric", "cifar10", 0.4)[9, 1])
     0.4
     """

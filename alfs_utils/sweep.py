@@ -280,6 +280,7 @@ def train_into(
     Raises
     ------
     training.Stopped
+        If the run was asked to stop.
     """
     checkpoint = records.checkpoint_of(config, results)
     first = process()[0] == 0  # of the processes of a distributed run, one decides and writes

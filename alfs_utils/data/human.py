@@ -2,7 +2,7 @@
 
 Wei et al., "Learning with noisy labels revisited: a study using real-world human annotations",
 ICLR 2022; licence CC BY-NC 4.0 (no commercial use), so the files are never part of this project.
-They belong in the folder `ALFS_DATA_DIR` ("data" if it is not set):
+They belong in the folder `ALFS_DATA_DIR` ("data" if it is not set)::
 
     CIFAR-10_human.pt, CIFAR-100_human.pt      as published, or
     CIFAR-10_human.npz, CIFAR-100_human.npz    the same arrays without pickle, see `convert`

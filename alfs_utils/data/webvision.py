@@ -3,7 +3,7 @@
 The labels are the search terms that found the images, so they are noisy as they come. About 66,000
 images train a ResNet-50; 2,500 of the validation set, 50 per class and checked by people, test it.
 
-The folder `webvision` of `ALFS_DATA_DIR` ("data" if it is not set) has one of two layouts:
+The folder `webvision` of `ALFS_DATA_DIR` ("data" if it is not set) has one of two layouts::
 
     info/train_filelist_google.txt    "google/q0001/name.jpg 0": 1,000 classes; 0 to 49 are taken
     info/val_filelist.txt             "val000001.jpg 0", images in val_images_256/
@@ -13,6 +13,7 @@ The folder `webvision` of `ALFS_DATA_DIR` ("data" if it is not set) has one of t
     webvision_mini_val.txt
 
 The data are at https://data.vision.ee.ethz.ch/cvl/webvision/download.html (16 GB, for research).
+These commands check the files, estimate the time of a run, and train::
 
     python -m alfs_utils webvision verify
     python -m alfs_utils webvision estimate --precision bfloat16

@@ -1,5 +1,7 @@
 """Figure 5: what a trained network sees, as a stored picture and in numbers.
 
+A run is measured with::
+
     python -m alfs_utils features --run f37d3a0dfa08 --weights weights/ --results results/
 
 The features of a run are computed once, from its final weights; `metrics` measures them, t-SNE

@@ -91,6 +91,7 @@ ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")  # a union of six
 PLAIN = {
     re.escape(ARRAY_LIKE): "~numpy.typing.ArrayLike",
     r"<factory>|<function <lambda>>|array\([^()]*\)": "...",
+    r"[(\[](?:\w+\([^()]*\), ){2,}\w+\([^()]*\)[)\]]": "...",  # a sequence of losses or cells
     r"<(?:(?:built-in )?function |class ')([\w.]+)'?>": r"\1",
 }
 
