@@ -92,6 +92,7 @@ PLAIN = {
     re.escape(ARRAY_LIKE): "~numpy.typing.ArrayLike",
     r"<factory>|<function <lambda>>|array\([^()]*\)": "...",
     r"<(?:(?:built-in )?function |class ')([\w.]+)'?>": r"\1",
+    r"\((?:Cell\([^()]*\),? ?)+\)": "CELLS",
 }
 
 
