@@ -20,8 +20,9 @@ def build(name: str, num_classes: int, seed: int) -> nn.Module:
 
     Parameters
     ----------
-    name : {"digits_cnn", "cifar_cnn_small", "mnist_cnn", "cifar_cnn", "resnet34", "resnet50",
-        "words_mlp", "news_mlp"}
+    name : str
+        One of `NAMES`.
+
         "digits_cnn": ours, for the embedded grey 8 x 8 images: two 3 x 3 convolutions of 32
         channels (the first with stride 2) and linear layers to 128 and to the classes.
         "words_mlp", "news_mlp": ours, for vectors of 50 and 100 numbers: linear to 128, ReLU,
