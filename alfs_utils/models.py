@@ -22,6 +22,7 @@ def build(name: str, num_classes: int, seed: int) -> nn.Module:
     ----------
     name : str
         One of `NAMES`.
+
         "digits_cnn": ours, for the embedded grey 8 x 8 images: two 3 x 3 convolutions of 32
         channels (the first with stride 2) and linear layers to 128 and to the classes.
         "words_mlp", "news_mlp": ours, for vectors of 50 and 100 numbers: linear to 128, ReLU,

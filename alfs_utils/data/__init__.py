@@ -33,6 +33,7 @@ def load(name: str, download: bool = False) -> DataSet:
     ----------
     name : str
         One of `NAMES`.
+
         "digits" is embedded in scikit-learn and needs no download: 1,797 grey 8 x 8 images of the
         ten digits (Alpaydin & Kaynak 1998). Every fifth image is a test image (360, taken in the
         file's order), the other 1,437 train.
