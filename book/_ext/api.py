@@ -93,7 +93,6 @@ PLAIN = {
     r"<factory>|<function <lambda>>|array\([^()]*\)": "...",
     r"[(\[](?:\w+\([^()]*\), ){2,}\w+\([^()]*\)[)\]]": "...",  # a sequence of losses or cells
     r"<(?:(?:built-in )?function |class ')([\w.]+)'?>": r"\1",
-    r"\((?:Cell\([^()]*\),? ?)+\)": "CELLS",
 }
 
 
