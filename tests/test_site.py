@@ -129,7 +129,7 @@ TABLES_OF_RUNS = {
     "11-mnist": 7,
     "12-cifar10": 6,
     "13-cifar100": 5,
-    "14-features": 2,
+    "14-features": 3,
     "15-real-world-noise": 2,
     "17-verdict": 2,
 }
