@@ -20,3 +20,9 @@ def require(available: bool, what: str) -> None:
 def outcome(check):
     """A `Check`'s word, whether its repair or assumption holds, and its control."""
     return check.word, False not in (check.repaired, check.assumed), check.control
+
+
+# What the children of killed runs need. A worker of pytest has one fork server, and the first test
+# to start it decides: without these, a child may be killed before it has imported torch's optimizer.
+PRELOADED = ["alfs_utils.paper.which_runs", "alfs_utils.sweep", "psutil", "pytest"]
+PRELOADED += ["alfs_utils.training", "sklearn.datasets", "torch._dynamo"]

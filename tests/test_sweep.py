@@ -23,7 +23,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from helpers import ROOT, require
+from helpers import PRELOADED, ROOT, require
 
 from alfs_utils import data, records, sweep, training
 from alfs_utils.__main__ import main
@@ -567,9 +567,6 @@ if __name__ == "__main__":
 """
 
 
-# What a child needs, but for this file: imported once.
-PRELOADED = ["alfs_utils.paper.which_runs", "alfs_utils.sweep", "psutil", "pytest"]
-PRELOADED += ["sklearn.datasets", "torch._dynamo"]  # the latter for the first optimizer
 KILLED = [
     replace(TINY, epochs=3, train_size=300, batch_size=50, init_seed=seed) for seed in range(4)
 ]

@@ -18,7 +18,7 @@ from dataclasses import FrozenInstanceError, asdict, replace
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT
+from helpers import PRELOADED, ROOT
 from torch import nn
 from torch.nn import functional as F
 
@@ -777,7 +777,7 @@ def killed_repeatedly(tmp_path, kills, seed):
     config = RunConfig(loss, train_size=200, batch_size=20, epochs=6 + 8 * kills)
     path, moments = tmp_path / "run.ckpt", random.Random(seed)
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["alfs_utils.training", "sklearn.datasets"])  # import once
+    processes.set_forkserver_preload(PRELOADED)
 
     def age():
         return path.stat().st_mtime_ns if path.exists() else 0
