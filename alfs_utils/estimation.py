@@ -261,8 +261,5 @@ def _counts(counts):
 
 
 def _tail(level):
-    return (1 - _probability(level)) / 2
-
-
-def _probability(level):
-    return real("level", level, "a number in (0, 1)", lambda level: 0 < level < 1)
+    level = real("level", level, "a number in (0, 1)", lambda level: 0 < level < 1)
+    return (1 - level) / 2

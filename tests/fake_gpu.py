@@ -17,6 +17,7 @@ import sys
 from dataclasses import replace
 
 import torch
+from test_models import SHAPES as IMAGES
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     FakeTensorDeviceMismatchError,
@@ -28,16 +29,7 @@ from alfs_utils import data, models
 from alfs_utils.training import RunConfig, fused, loop
 
 CUDA = torch.device("cuda", 0)
-SHAPES = {
-    "digits_cnn": (1, 8, 8),
-    "mnist_cnn": (1, 28, 28),
-    "cifar_cnn_small": (3, 32, 32),
-    "cifar_cnn": (3, 32, 32),
-    "resnet34": (3, 32, 32),
-    "resnet50": (3, 224, 224),
-    "words_mlp": (50, 1, 1),
-    "news_mlp": (100, 1, 1),
-}
+SHAPES = IMAGES | {"resnet50": (3, 224, 224)}
 
 
 def main():
