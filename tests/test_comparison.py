@@ -218,6 +218,36 @@ def test_runs_on_arrays_are_preliminary_and_give_way_to_official_files(ledger_of
 # --- what is said of a cell -----------------------------------------------------------------
 
 
+def with_classes(ledger, *lost):
+    """The ledger with shares by class; `lost` says which runs have lost a class."""
+    shares = [[0.0 if gone and c == 7 else 98.0 for c in range(10)] for gone in lost]
+    return ledger.assign(per_class=[[{"epoch": 50, "test_accuracy": x}] for x in shares])
+
+
+def test_a_mixture_shows_every_seed_and_has_no_mean_of_all(ledger_of):
+    ledger = ledger_of(*three(96.6, 88.0, 97.0))
+    ledger = ledger.sort_values("init_seed", ignore_index=True)
+    cell = cell_of(with_classes(ledger, False, True, False))
+    words = "2 of 3 seeds keep all classes; those reach 96.80 % (all: 96.60, 88.00, 97.00)"
+    assert (cell.outcome, cell.n, cell.mixture) == ("mixture", 3, words)
+    assert cell.mean == pytest.approx(96.8) and math.isnan(cell.std)
+    assert cell.difference == pytest.approx(96.8 - 96.59)
+    cells = comparison.compare(with_classes(ledger, False, True, False), "mnist")
+    for page in (pages.comparison_table(cells, 1), pages.runs_table(cells)):
+        assert words in page.data
+    assert words in comparison.beside(cells, "AGCE", "symmetric", 0.8)
+    for same in ((True,) * 3, (False,) * 3):
+        cell = cell_of(with_classes(ledger, *same))
+        # What a spread of ten points says of a cell otherwise: it hides anything.
+        assert (cell.outcome, cell.mixture) == ("reproduced", "")
+
+
+def test_runs_of_before_the_shares_by_class_are_no_mixture(ledger_of):
+    ledger = with_classes(ledger_of(*three(96.6, 88.0)), False, True)
+    ledger.at[0, "per_class"] = math.nan
+    assert cell_of(ledger).mixture == ""
+
+
 @pytest.mark.parametrize(
     ("means", "outcome"),
     [

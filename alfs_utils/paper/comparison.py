@@ -15,7 +15,7 @@ import pandas as pd
 from alfs_utils import asymmetry, data, noise
 from alfs_utils._arguments import option
 from alfs_utils.losses import Normalized, from_paper
-from alfs_utils.paper import protocol
+from alfs_utils.paper import census, protocol
 from alfs_utils.paper.printed import CELLS, cell
 from alfs_utils.paper.sentences import CLAIMS
 from alfs_utils.training import RunConfig
@@ -37,7 +37,7 @@ __all__ = [
 
 DATASETS = ("mnist", "cifar10", "cifar100")  # of Tables 1 and 2
 # What a cell can be, see `outcome`.
-OUTCOMES = ("reproduced", "close", "not reproduced", "preliminary", "not yet run")
+OUTCOMES = ("reproduced", "close", "not reproduced", "mixture", "preliminary", "not yet run")
 
 
 def basis(runs: pd.DataFrame) -> str:
@@ -71,8 +71,8 @@ def outcome(ours, mean: float | None, std: float | None, preliminary: bool = Fal
     Returns
     -------
     str
-        One of `OUTCOMES`: "not yet run" without runs, "preliminary" with fewer than 3, without the
-        paper's mean and standard deviation, or if `preliminary`.
+        One of `OUTCOMES`, never "mixture": "not yet run" without runs, "preliminary" with fewer
+        than 3, without the paper's mean and standard deviation, or if `preliminary`.
     """
     ours = np.asarray(list(ours), dtype=float)
     if not len(ours):
@@ -163,6 +163,8 @@ def compare(ledger: pd.DataFrame, dataset: str) -> pd.DataFrame:
         means of the `best` epoch's and of that which `noisy_validation` labels choose;
         `paper_mean`, `paper_std`; `difference`, ours less the paper's; `outcome`, see
         the function; `c_r` and `certificate`, see `certificate`; `hours` of a run, on average.
+        `mixture`: empty, or how many seeds keep all classes where others lose one. Then `mean` is
+        that of the seeds that keep all, `std` is NaN and `outcome` "mixture": see `paper.census`.
         Accuracies in percent; NaN where there is nothing.
     """
     runs, _ = split(ledger, dataset)
@@ -176,6 +178,12 @@ def _row(cell, runs):
     mean, std = _number(cell.mean), _number(cell.std)
     arrays = any(name != cell.dataset for name in runs["dataset"])
     c_r, certified = certificate(cell.dataset, cell.method, cell.noise, cell.eta)
+    found = outcome(last, cell.mean, cell.std, preliminary=arrays)
+    ours, spread, mixture = last.mean(), last.std(ddof=1), _mixture(runs)
+    words = ""
+    if mixture.mixed:
+        ours, spread, found = mixture.mean, math.nan, "mixture"
+        words = f"{mixture} (all: {', '.join(f'{x:.2f}' for x in last)})"
     return {
         "table": cell.table,
         "dataset": cell.dataset,
@@ -184,19 +192,27 @@ def _row(cell, runs):
         "eta": cell.eta,
         "column": cell.column,
         "n": n,
-        "mean": last.mean(),
-        "std": last.std(ddof=1),
+        "mean": ours,
+        "std": spread,
         "best": runs["best"].astype(float).mean(),
         "noisy_validation": runs["noisy_validation"].astype(float).mean(),
         "paper_mean": mean,
         "paper_std": std,
         "source": cell.source,
-        "difference": last.mean() - mean,
-        "outcome": outcome(last, cell.mean, cell.std, preliminary=arrays),
+        "difference": ours - mean,
+        "outcome": found,
+        "mixture": words,
         "c_r": c_r,
         "certificate": certified,
         "hours": runs["seconds"].mean() / 3600 if n else math.nan,
     }
+
+
+def _mixture(runs):
+    """`census.mixture` of the runs whose records tell accuracies by class."""
+    pairs = zip(runs["last"], runs.get("per_class", ()), strict=False)
+    known = [(last, x[-1]["test_accuracy"]) for last, x in pairs if isinstance(x, list) and x]
+    return census.mixture([last for last, _ in known], [shares for _, shares in known])
 
 
 def _number(x):
@@ -258,6 +274,7 @@ def beside(
     target = f"{ours.paper_mean:.2f} ± {ours.paper_std:.2f}, {ours.source}"
     theirs = ours.source if paper_cell.mean is None else target
     here = f"{ours.mean:.2f}, {ours.n} run(s), {ours.outcome}" if ours.n else ours.outcome
+    here = ours.mixture or here
     lines = [f"paper,  {name}: {theirs}", f"ledger, {name}: {here}"]
     if own is not None:
         scores = ", ".join(f"{run.last:.2f} (seed {run.init_seed})" for run in own.itertuples())

@@ -218,5 +218,5 @@ def cell_states(cells: pd.DataFrame) -> Figure:
         ax.set_title(name)
         ax.grid(visible=False)
     patches = [Patch(color=OUTCOME_COLOURS[s], label=f"{OUTCOME_SIGNS[s]} {s}") for s in states]
-    figure.legend(handles=patches, loc="outside lower center", ncols=5, fontsize=8)
+    figure.legend(handles=patches, loc="outside lower center", ncols=3, fontsize=8)
     return figure

@@ -47,6 +47,7 @@ OUTCOME_COLOURS = {
     "reproduced": "#009E73",
     "close": "#E69F00",
     "not reproduced": "#D55E00",
+    "mixture": "#CC79A7",
     "preliminary": "#56B4E9",
     "not yet run": "#BBBBBB",
 }
@@ -59,7 +60,7 @@ VERDICT_COLOURS = {
     "proved here": "#0072B2",
     "refuted here": "#CC79A7",
 }
-OUTCOME_SIGNS = dict(zip(OUTCOME_COLOURS, "✓≈✗~·", strict=True))
+OUTCOME_SIGNS = dict(zip(OUTCOME_COLOURS, "✓≈✗½~·", strict=True))
 CERTIFICATE_MARKS = {
     "asymmetric": "●",
     "boundary": "●",
@@ -333,7 +334,8 @@ def _cell_text(cell, shade):
     shown = f"{paper} {CERTIFICATE_MARKS[cell.certificate]}"
     text = f'<span title="{about}" style="{style}">{shown}</span>'
     if cell.n:
-        text += "<br>" + _badge(cell.outcome, f"{_plus_minus(cell.mean, cell.std)} ({cell.n})")
+        ours = f"{_plus_minus(cell.mean, cell.std)} ({cell.n})"
+        text += "<br>" + _badge(cell.outcome, cell.mixture or ours)
         text += f"<br>{_small(_difference(cell))}"
     return text
 
@@ -409,8 +411,9 @@ def answers_table(answers: Iterable[tuple[str, bool | None]]) -> HTML:
 
 def _badge(outcome, text=""):
     """Sign and text on a see-through colour, which can be read on a light and on a dark page."""
-    style = f"background:{OUTCOME_COLOURS[outcome]}55;padding:0 .3em;white-space:nowrap"
-    return f'<span style="{style}">{OUTCOME_SIGNS[outcome]} {text or outcome}</span>'
+    style = f"background:{OUTCOME_COLOURS[outcome]}55;padding:0 .3em"
+    wrap = "" if outcome == "mixture" else ";white-space:nowrap"
+    return f'<span style="{style}{wrap}">{OUTCOME_SIGNS[outcome]} {text or outcome}</span>'
 
 
 def _plus_minus(mean, std):
@@ -433,7 +436,7 @@ def runs_table(cells: pd.DataFrame, *first: str) -> HTML:
             "column": _tied(cell.column),
             "runs": cell.n,
             "paper": _tied(_printed(cell)),
-            "last epoch": _tied(_plus_minus(cell.mean, cell.std)),
+            "last epoch": cell.mixture or _tied(_plus_minus(cell.mean, cell.std)),
             "ours − paper": _difference(cell),
             "outcome": _badge(cell.outcome),
             "best epoch": f"{cell.best:.2f}",
