@@ -28,6 +28,7 @@ from sympy.parsing import sympy_parser
 
 import alfs_utils
 from alfs_utils import losses, records
+from alfs_utils.paper import census
 from alfs_utils.paper.verdicts import VERDICTS
 
 HTML = ROOT / "_build" / "html"
@@ -112,6 +113,10 @@ def test_the_landing_page_has_the_numbers_of_records_and_verdicts(site):
         f"AGCE has memorised {agce['repeated']:.0f} % of them and reads {agce['last']:.0f} %"
         in text
     )
+    for name in ("AGCE", "CE"):
+        found = census.losing(census.runs_of(ROOT / "results", (name,)))
+        words = f"{found.k} of {found.n} runs of" if name == "AGCE" else f"none in {found.n} runs"
+        assert words in text
     assert "{{ " not in text
 
 
