@@ -67,4 +67,5 @@ def outputs(notebook):
 
 
 def figures(notebook):
-    return sum("image/png" in output.get("data", {}) for output in outputs(notebook))
+    kinds = [list(output.get("data", {})) for output in outputs(notebook)]
+    return sum(any(kind.startswith("image/") for kind in found) for found in kinds)
