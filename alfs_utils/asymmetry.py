@@ -718,8 +718,7 @@ def weighted_risk_minimiser(
     Parameters
     ----------
     loss, shape
-        As in `certify`. The loss has one term, pointwise or normalised with a finite phi(0); else
-        TypeError.
+        As in `certify`. The loss is pointwise, or normalised with a finite phi(0), else TypeError.
     weights : (k,) array_like
         Non-negative, not all 0; they may tie.
 
@@ -734,7 +733,8 @@ def weighted_risk_minimiser(
     parts = _parts(loss, shape)
     part, scale = replace(parts[0], exact=False, coefficient=1), float(parts[0].coefficient)
     if len(parts) > 1 or part.elusive:
-        raise TypeError(f"loss: expected one term, not NCE or its like, got {shown(loss)}")
+        known = "a pointwise loss or a normalised one of finite phi(0)"
+        raise TypeError(f"loss: expected {known}, got {shown(loss)}")
     if part.whole:
         u = part.whole.minimiser(w)
         risk, slopes = float(_risk([part], w, u)), part.whole.slopes(w, u)

@@ -15,8 +15,8 @@ these samples is binomial, B(n, right). Let the network predict the class m time
 called lost if 2 m right labels would be too few: if Chernoff's bound for the probability that
 B(n, right) <= 2 m is at most `LEVEL` / k.
 
-So an alarm needs enough labels. If a class is never predicted, 66 labels of it are enough with
-`right` = 1/10, and 917 with 1/100. If you know that more of your labels are right, pass `right`.
+So an alarm needs enough labels. If a class is never predicted, 66 labels of it are enough with ten
+classes, and 917 with a hundred. If you know that more of your labels are right, pass `right`.
 """
 
 import math

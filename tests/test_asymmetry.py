@@ -494,7 +494,7 @@ def test_nce_alone_is_not_asymmetric(loss):
         assert certificate.witness.gain == 0
         assert certificate.witness.risk == (2 if "2.0" in repr(loss) else 1) * min(w)
     assert is_asymmetric(loss, [0.6, 0.4]) is True
-    with pytest.raises(TypeError, match="loss: expected one term"):
+    with pytest.raises(TypeError, match="loss: expected a pointwise loss or a normalised"):
         weighted_risk_minimiser(loss, [1.0, 0.9, 0.01])
 
 
