@@ -148,7 +148,7 @@ def declare(part, shape):
         option("shape", shape, SHAPES)
     if part.curvature is not None or (part.ratio is not None and shape is None):
         if SHAPES.get(shape, 0) * (part.curvature or 0) < 0:
-            raise ValueError(f"shape: the loss is not {shape}")
+            raise ValueError(f"shape: expected the shape of l, got {shape!r}: l is not {shape}")
         return part
     small = [Fraction(1, 2**j) for j in range(6, 31)]
     u = {*(Fraction(j, 60) for j in range(61)), *small, *(1 - d for d in small)}
@@ -166,7 +166,8 @@ def declare(part, shape):
     chords = np.diff(l) / du
     wrong = SHAPES[shape] * np.diff(chords) < -fuzz * (1 / du[1:] + 1 / du[:-1])
     if wrong.any():
-        raise ValueError(f"shape: l is not {shape} at u = {u[wrong.argmax() + 1]}")
+        at = f"l is not {shape} at u = {u[wrong.argmax() + 1]}"
+        raise ValueError(f"shape: expected the shape of l, got {shape!r}: {at}")
     said = (f"l is {shape} (declared, spot-checked)",)
     part = replace(part, curvature=SHAPES[shape], declarations=said)
     if shape == "concave":  # and then l(u) >= l(1) + (1 - u) [l(0) - l(1)]

@@ -297,7 +297,7 @@ def _parts(loss, shape=None):
         if isinstance(term, Normalized):
             phi = _pointwise(term.loss, shape)
             if phi.l_ends[1] < 0:
-                raise ValueError(f"loss: {term!r} divides by values that can be 0")
+                raise ValueError(f"loss: expected l(1) >= 0 in a normalised loss, got {term!r}")
             parts.append(replace(phi, normalised=True, coefficient=coefficient))
         elif whole := _whole.part(term, coefficient):
             parts.append(whole)
@@ -365,7 +365,7 @@ def _polyline(loss: PiecewiseLinear, shape: str | None):
         option("shape", shape, SHAPES)
     sign = SHAPES[shape] if shape else 0
     if any(sign * (b - a) < 0 for a, b in pairwise(loss.slopes)):
-        raise ValueError(f"shape: l is not {shape}")
+        raise ValueError(f"shape: expected the shape of l, got {shape!r}: l is not {shape}")
     return replace(of_callable(loss), polyline=loss, method="knots: exact")
 
 
@@ -733,7 +733,8 @@ def weighted_risk_minimiser(
     parts = _parts(loss, shape)
     part, scale = replace(parts[0], exact=False, coefficient=1), float(parts[0].coefficient)
     if len(parts) > 1 or part.elusive:
-        raise TypeError(f"loss: no certified minimiser for {shown(loss)}")
+        known = "a pointwise loss or a normalised one of finite phi(0)"
+        raise TypeError(f"loss: expected {known}, got {shown(loss)}")
     if part.whole:
         u = part.whole.minimiser(w)
         risk, slopes = float(_risk([part], w, u)), part.whole.slopes(w, u)

@@ -112,11 +112,10 @@ def labels_to_decide(counts: npt.ArrayLike, level: float = 0.95, draws: int = 10
     """Estimate how many random labels it takes in all to show that c > 1, from some that were seen.
 
     The parameters are those of `transition_intervals`, but `level` is for the lower end alone, in
-    (0.5, 1). The
-    result is the least number on a grid of ratio 1.1 for which it is shown in nine of ten `draws`:
-    the labels seen, and the others drawn from T as estimated by `_smoothed`. (The counted shares
-    would ask for too many: the class that looks worst looks worse than it is.) It is inf if a
-    thousand times as many labels as were seen do not suffice.
+    (0.5, 1). The result is the least number, on a grid of ratio 1.1, for which nine of ten `draws`
+    show it. Each draw has the labels seen, and the others from T as estimated by `_smoothed`. (The
+    counted shares would ask for too many: the class that looks worst looks worse than it is.) The
+    result is inf if a thousand times as many labels as were seen do not suffice.
 
     >>> round(labels_to_decide([[8, 4], [0, 50]]))
     285

@@ -1,22 +1,22 @@
 """See a lost class without clean labels: it has labels, and the network (almost) never predicts it.
 
 Training with a flat loss can lose a whole class while loss and agreement with the given labels look
-as they should (chapter 12b). What gives it away is a count: how often is each class predicted, and
-how often is it a label?
+as they should (chapter 12b). Two counts give it away: how often each class is predicted, and how
+often it is a label.
 
 >>> given = np.arange(10).repeat(500)
 >>> lost_classes(np.where(given == 7, 1, given), given)
 [7]
 
-The threshold. Of the n labels of a class let a share `right` be right. If the class itself is
-behind more of its labels than any other class is, this is 1/k or more. A network that has not lost
-the class gets at least half of these samples right, and so predicts the class for half of them at
-least. How many they are is left to chance, a binomial B(n, right). A class is called lost if m
-predictions are so few that even 2 m right labels would be: Chernoff's bound for the probability
-that B(n, right) <= 2 m is at most `LEVEL` / k.
+The threshold. Let a class have n labels, of which a share `right` is right. The share is 1/k or
+more if no other class is behind more of these labels than the class itself. A network that has not
+lost the class predicts it for at least half of the samples whose label is right. The number of
+these samples is binomial, B(n, right). Let the network predict the class m times. The class is
+called lost if 2 m right labels would be too few: if Chernoff's bound for the probability that
+B(n, right) <= 2 m is at most `LEVEL` / k.
 
-So an alarm needs labels: with `right` = 1/10, 66 of a class for m = 0; with 1/100, 917. If you know
-more of your labels, say it with `right`.
+So an alarm needs enough labels. If a class is never predicted, 66 labels of it are enough with ten
+classes, and 917 with a hundred. If you know that more of your labels are right, pass `right`.
 """
 
 import math
@@ -73,7 +73,7 @@ def lost_from_counts(
     given: Sequence[float] | np.ndarray,
     right: npt.ArrayLike | None = None,
 ) -> list[int]:
-    """The same from counts: how often each class was predicted, and was a label, (k,) each."""
+    """Do the same from counts, (k,) each: how often each class was predicted, and was a label."""
     m, n = np.asarray(predicted, dtype=float), np.asarray(given, dtype=float)
     if m.shape != n.shape or m.ndim != 1 or not (np.r_[m, n] >= 0).all():
         raise ValueError(

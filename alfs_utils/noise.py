@@ -209,7 +209,7 @@ def _flip(source, target, k, eta):
 class NoisyLabels:
     """Noisy labels and how they were made. All arrays are read-only.
 
-    A label that T excludes, T[clean, label] = 0, is a ValueError.
+    A label that T excludes, T[clean, label] = 0, raises a ValueError.
 
     Attributes
     ----------

@@ -7,7 +7,7 @@ a large one: if all pulls are alike (MAE, 1/r = 1), samples that are not fitted 
 logits. This is the trade-off. `recommend` chooses the certified loss that moves them most. (With
 two classes it is MAE itself: its steps, u (1 - u), are largest at 1/2.) If even that one is slow,
 as with many classes, it chooses a sum with NCE, certified in the limit: the guide "Which loss for
-my data?" has the trials behind this rule, and those that it did not help.
+my data?" has the trials behind this rule, and those in which it did not help.
 
 >>> from alfs_utils import noise
 >>> recommend(T=noise.symmetric(10, 0.8)).choice.loss
@@ -185,7 +185,7 @@ def recommend(
 ) -> Recommendation:
     """Recommend a loss for noisy labels, or say that none is certified.
 
-    Give one of three things, by name: labels (`clean` and `noisy`), `counts`, or `T`.
+    Give one of these, by name: labels (`clean` and `noisy`), `counts`, or `T`.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def recommend(
     absent = [name for name, x in (("clean", clean), ("noisy", noisy)) if x is None]
     if len(given) != 1 or len(absent) == 1:
         raise TypeError(
-            "clean, counts, T: expected one of them, clean with noisy, "
+            "clean, counts, T: expected one of them, and noisy with clean, "
             f"got {', '.join(given) or 'none'}{f' without {absent[0]}' if len(absent) == 1 else ''}"
         )
     if T is not None:
@@ -349,7 +349,7 @@ def largest_step(loss: Loss, k: int) -> float:
     u = np.r_[1 / k, np.geomspace(1e-9, 0.01, 500), np.linspace(0.01, 1, 1000)]
     largest = float(_step(loss, u, k).max())
     if largest <= 0:
-        raise ValueError(f"loss: expected one that moves a sample, got {loss!r}")
+        raise ValueError(f"loss: expected one with a gradient, got {loss!r}")
     return largest
 
 

@@ -83,7 +83,7 @@ REFUSED = {
     "target: expected a dense tensor, got torch.sparse_coo": lambda: L.MAELoss()(
         torch.zeros(2, 2), torch.eye(2).to_sparse()
     ),
-    "loss: expected one that moves a sample, got 0.0": lambda: advice.start_of(0.0 * L.CELoss(), 2),
+    "loss: expected one with a gradient, got 0.0": lambda: advice.start_of(0.0 * L.CELoss(), 2),
     "loss: expected one of alfs_utils.losses or its repr, got 3": lambda: RunConfig(3),
     "seed: expected an int of at most 1844674": lambda: models.build("digits_cnn", 10, 2**64),
     "num_classes: expected an int of at most 32768, got 2": lambda: models.build(

@@ -170,10 +170,10 @@ def test_parameters_stay_as_they_were_checked():
         (L.MAELoss() + L.CELoss(), "coefficients", (-1.0, 1.0)),
     ):
         before = repr(loss)
-        with pytest.raises(AttributeError, match=rf"^{name}: expected .* for good, got"):
+        with pytest.raises(AttributeError, match=rf"^{name}: expected to stay .*, got"):
             setattr(loss, name, value)
         assert repr(loss) == before
-    with pytest.raises(AttributeError, match=r"^gamma: expected 0.5 for good, got 7"):
+    with pytest.raises(AttributeError, match=r"^gamma: expected to stay 0.5, got 7"):
         L.NormalizedFocalLoss().loss.gamma = 7
 
 

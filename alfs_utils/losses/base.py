@@ -213,8 +213,8 @@ _AS_IN_TORCH = (
 class Loss(nn.Module):
     """Base of all losses: the call, the algebra and the repr.
 
-    The parameters of a loss are fixed, because they were checked together: for another value, make
-    another loss. `reduction`, `ignore_index` and `compat` may be set; they are checked again.
+    The parameters of a loss are fixed, because they were checked together. For another value, make
+    another loss. You may set `reduction`, `ignore_index` and `compat`; they are checked again.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ class Loss(nn.Module):
         """Refuse another value of a parameter: the first one was checked together with the rest."""
         if name in vars(self) and name in (*self._arguments, *FIXED):
             raise AttributeError(
-                f"{name}: expected {getattr(self, name)!r} for good, got {shown(value)}: "
+                f"{name}: expected to stay {getattr(self, name)!r}, got {shown(value)}: "
                 f"make a new {type(self).__name__}"
             )
         if name == "compat":

@@ -84,7 +84,7 @@ class NNCELoss(_NormalizedNegative):
     Parameters
     ----------
     p_min : float in (0, 1/2)
-        1e-7 in the paper; below 1/C, or the loss is 1 where no probability is above it.
+        1e-7 in the paper. It should be below 1/C: where no probability is above it, the loss is 1.
     """
 
     def __init__(self, p_min: float = 1e-7, **options: Unpack[LossOptions]) -> None:
