@@ -70,10 +70,11 @@ def test_no_link_leads_to_an_address_that_is_not_there_yet(site):
 
 
 def test_next_leads_through_quickstart_and_guide_to_the_chapters_before_any_manual():
-    first = ["preface", "quickstart", "which-loss", "label-noise", "asymmetric-losses"]
-    assert [name.split("/")[-1].lstrip("0123456789-") for name in names()[:5]] == first
+    first = ["book/preface", "notebooks/00-quickstart", "notebooks/guides/which-loss"]
+    assert names()[:3] == first
     manuals = ["book/how-to-run", "book/reproduce", "book/api"]
     chapters = [name for name in names() if re.match(r"notebooks/\d", name)]
+    assert names().index(chapters[1]) <= 6
     assert min(map(names().index, manuals)) > max(map(names().index, chapters))
 
 
@@ -228,6 +229,75 @@ def test_captions_say_table_above_tables_and_figure_below_figures(site):
     table = r'<figure class="captioned-table[^>]* id="tab-mnist-symmetric">\s*<figcaption'
     assert re.search(table, page)
     assert re.search(r'<figure[^>]* id="fig-mnist-curves">\s*<img', page)
+
+
+# --- routes, and the words of the glossary -----------------------------------------------------
+
+
+def test_the_words_of_a_page_are_counted_without_code_proofs_and_sources():
+    text = (
+        "# Two words\n\nThe loss $\\ell(u) = 1 - u$ isn't [here](away.md).\n\n"
+        "```python\nno = code\n```\n\n:::{dropdown} Proof\nNo proof.\n:::\n\n"
+        ":::{prf:theorem} ours\n:label: thm\n\nFour words of it.\n:::\n\n## Sources\n\nNone.\n"
+    )
+    assert extension("routes").words_of(text) == 2 + 5 + 4
+
+
+def test_routes_add_up_and_need_nothing_that_comes_later(site):
+    text = (site / "book" / "how-to-read.html").read_text()
+    routes = re.findall(r'<section id="(?:my-labels|i-want|i-doubt).*?</section>', text, re.DOTALL)
+    for route in routes:
+        times = [int(minutes) for minutes in re.findall(r"\((\d+) min\)", route)]
+        assert len(times) >= 5 and f"{sum(times)} minutes" in route
+    assert len(routes) == 3 and "{{" not in text
+
+    source = (ROOT / "book" / "how-to-read.md").read_text()
+    rows = re.findall(r"^\| \[(\w+)\]\(\.\./(notebooks/\S+)\.ipynb\).*?\| (.*?) \|", source, re.M)
+    chapters = {number: page for number, page, _ in rows}
+    assert list(chapters.values()) == [n for n in names() if re.match(r"notebooks/\d", n)]
+    student = re.findall(r"notebooks/(?:0?(\d+b?))-", source.split("(route-")[2])
+    for number, page, needs in rows:
+        before = re.findall(r"\w+", needs)
+        assert all(names().index(chapters[n]) < names().index(page) for n in before)
+        if number in student:
+            assert set(before) <= set(student[: student.index(number)]), number
+
+
+def test_the_page_to_take_home_has_its_numbers(site):
+    text = re.sub(r"<.*?>", "", (site / "book" / "take-home.html").read_text())
+    assert "{{" not in text
+    evenly, to_one = 0.6 / (0.4 / 9), 0.6 / 0.4
+    assert f"is {evenly:.3g} if the mistakes are spread evenly, and {to_one:.3g} if each" in text
+
+
+def test_a_term_is_marked_once_and_everyday_words_never():
+    hints = extension("hints")
+    terms = {"clean level": 1, "loss": 2, "matrix": 3}
+    parts = list(hints.marked("Losses, a clean level; no clean-level loss.", terms))
+    assert [p.astext() for p in parts if isinstance(p, hints.glossed)] == ["Losses", "clean level"]
+    assert "".join(p.astext() for p in parts) == "Losses, a clean level; no clean-level loss."
+    assert terms == {"matrix": 3}
+
+
+def test_terms_show_what_they_mean_to_pointer_and_keyboard(site, browser):
+    page = browser.new_page()
+    page.goto((site / "notebooks" / "07-asymmetry-ratio.html").as_uri())
+    terms = page.locator(".alf-term")
+    words = [word.lower() for word in terms.all_inner_texts()]
+    assert len(set(words)) == len(words) >= 3
+    assert page.locator(":is(a, h1, h2, h3, code, pre, table, .math) .alf-term").count() == 0
+    term = terms.nth(words.index("clean level"))
+    meaning = page.locator(f"#{term.get_attribute('aria-describedby')}")
+    assert not meaning.is_visible()
+    term.hover()
+    assert meaning.is_visible() and "strongest rival" in meaning.inner_text()
+    page.mouse.move(0, 0)
+    assert not meaning.is_visible()
+    term.focus()
+    assert meaning.is_visible()
+    page.keyboard.press("Escape")
+    assert not meaning.is_visible()
+    page.close()
 
 
 # --- the API reference ------------------------------------------------------------------------
