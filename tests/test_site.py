@@ -4,6 +4,7 @@ import functools
 import http.server
 import importlib
 import inspect
+import json
 import math
 import pkgutil
 import re
@@ -298,6 +299,35 @@ def test_terms_show_what_they_mean_to_pointer_and_keyboard(site, browser):
     page.keyboard.press("Escape")
     assert not meaning.is_visible()
     page.close()
+
+
+def test_the_state_of_the_edition_is_that_of_notebooks_records_and_verdicts(
+    site, tmp_path, monkeypatch
+):
+    text = re.sub(r"<.*?>", " ", (site / "book" / "status.html").read_text())
+    text = re.sub(r"\s+", " ", text)
+    ledger = records.load(ROOT / "results")
+    assert f" {len(ledger)} runs are on record." in text and "{{" not in text
+    for (dataset, precision), runs in ledger.groupby(["dataset", "precision"]):
+        assert f" {dataset} {precision} {len(runs)} " in text
+    counts = Counter((v.verdict, v.ours) for v in VERDICTS)
+    for verdict, _ in counts:
+        assert f" {verdict} {counts[verdict, False]} {counts[verdict, True]} " in text
+
+    (tmp_path / "_toc.yml").write_text("- file: notebooks/a\n- file: notebooks/b\n")
+    (tmp_path / "notebooks").mkdir()
+    run = {"date": "2026-01-02", "seconds": 7, "python": "3.11.9", "torch": "2.13.0"}
+    cells = [
+        {"cell_type": "code", "metadata": {"tags": tags}} for tags in ([], ["nbval-ignore-output"])
+    ]
+    for name, metadata in {"a": {"executed": run}, "b": {}}.items():
+        notebook = json.dumps({"cells": cells, "metadata": metadata})
+        (tmp_path / "notebooks" / f"{name}.ipynb").write_text(notebook)
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    said = extension("status").of_notebooks(tmp_path)
+    assert "| [](../notebooks/a.ipynb) | 2026-01-02 | 7 | 3.11.9 | 2.13.0 |" in said["executed"]
+    assert "runs of 1 of the 2 pages were not recorded" in said["executed"]
+    assert (said["code_cells"], said["compared"]) == ("4", "2")
 
 
 # --- the API reference ------------------------------------------------------------------------
