@@ -4,8 +4,8 @@ As long as the repository has no public address (`make repository` sets one), li
 placeholder are taken off the site: buttons, the lines that open a notebook in Colab, and the rest.
 """
 
+import re
 import subprocess
-import tomllib
 from html import escape
 
 from docutils import nodes
@@ -46,10 +46,10 @@ def prepare(app, config):
 
 def edition(root):
     """Version, date and revision of the sources, as far as they are known."""
-    project, words = root / "pyproject.toml", []
-    if project.exists():
-        text = project.read_text(encoding="utf-8")
-        words.append(f"Version {tomllib.loads(text)['project']['version']}")
+    package, words = root / "alfs_utils" / "__init__.py", []
+    if package.exists():
+        text = package.read_text(encoding="utf-8")
+        words += [f"Version {v}" for v in re.findall(r'(?m)^__version__ = "(.*)"', text)]
     date, revision = git(root, "log", "-1", "--format=%cs %h").split() or ("", "")
     if revision:
         changed = git(root, "status", "--porcelain", "--untracked-files=no")
