@@ -14,6 +14,7 @@ import sys
 import threading
 import zipfile
 from collections import Counter
+from html import unescape
 from types import SimpleNamespace
 from urllib.parse import quote_plus, unquote
 
@@ -29,6 +30,9 @@ from sympy.parsing import sympy_parser
 import alfs_utils
 from alfs_utils import losses, records
 from alfs_utils.paper.verdicts import VERDICTS
+
+sys.path.insert(0, str(ROOT / "tools"))
+import print_edition
 
 HTML = ROOT / "_build" / "html"
 
@@ -327,6 +331,57 @@ def test_the_state_of_the_edition_is_that_of_notebooks_records_and_verdicts(
     assert "| [](../notebooks/a.ipynb) | 2026-01-02 | 7 | 3.11.9 | 2.13.0 |" in said["executed"]
     assert "runs of 1 of the 2 pages were not recorded" in said["executed"]
     assert (said["code_cells"], said["compared"]) == ("4", "2")
+
+
+@pytest.mark.parametrize("chapter", ["12-cifar10", "13-cifar100"])
+def test_no_fold_opens_onto_code_alone_that_waits_for_runs(site, chapter):
+    cells = json.loads((ROOT / "notebooks" / f"{chapter}.ipynb").read_text())["cells"]
+    page = unescape(re.sub("<.*?>", "", (site / "notebooks" / f"{chapter}.html").read_text()))
+    kept = {True: 0, False: 0}
+    for cell in cells:
+        if cell["metadata"].get("tags") == ["hide-input"]:
+            waits = not cell["outputs"] and re.search(
+                r"display\(|plt\.show", "".join(cell["source"])
+            )
+            assert (cell["source"][0].strip() in page) is not bool(waits), cell["source"]
+            kept[not waits] += 1
+    assert kept[True] > 1
+
+
+# --- the print edition ---------------------------------------------------------------------------
+
+
+def test_the_print_edition_counts_its_sheets_and_leads_from_page_to_page(site, browser, tmp_path):
+    alone, both = {"": ["book/take-home"]}, {"": ["book/take-home"], "Words": ["book/glossary"]}
+    sheets = {}
+    for name, parts in {"alone": alone, "both": both}.items():
+        whole, pdf = site / "print.html", tmp_path / f"{name}.pdf"
+        whole.write_text(text := print_edition.one_page(site, parts))
+        try:
+            sheets[name] = print_edition.print_page(browser, whole.as_uri(), pdf)
+        finally:
+            whole.unlink()
+    counted, places = print_edition.read_places(pdf.read_bytes())
+    assert counted == sheets["both"] > sheets["alone"] >= 3
+    assert places["book-take-home"] == 2 and places["book-glossary"] == sheets["alone"] + 1
+
+    links = set(re.findall(r'href="([^"]*)"', text.split("</head>")[1]))
+    ids = set(re.findall(r' id="([^"]*)"', text))
+    assert links and all(link[0] == "#" and link[1:] in ids for link in links)
+    assert "clean level" in text and "alf-hint" not in text.split("</head>")[1]
+
+    page = browser.new_page()
+    page.set_content(text)
+    page.evaluate(print_edition.NUMBER, places)
+    last = page.locator(".contents .line").last.inner_text().split()
+    assert last == ["Glossary", str(sheets["alone"] + 1)]
+    page.close()
+
+
+def test_the_print_edition_has_every_page_but_the_reference():
+    parts = print_edition.parts_of((ROOT / "_toc.yml").read_text())
+    printed = [name for part in parts.values() for name in part]
+    assert printed == [name for name in names() if not name.startswith("book/api")]
 
 
 # --- the API reference ------------------------------------------------------------------------
@@ -647,6 +702,16 @@ def faults_of(browser, address, scheme="light", width=1280):
 @pytest.mark.parametrize("name", names())
 def test_a_page_has_no_faults(site, browser, serve, name, scheme, width):
     assert faults_of(browser, f"{serve(site)}/{name}.html", scheme, width) == []
+
+
+def test_the_icons_of_a_page_are_drawn_by_a_small_script(site, browser):
+    assert (site / "_static" / "scripts" / "fontawesome.js").stat().st_size < 150_000
+    page = browser.new_page()
+    page.goto((site / "notebooks" / "11-mnist.html").as_uri())
+    page.wait_for_selector("svg.svg-inline--fa")
+    assert page.locator("svg.svg-inline--fa").count() > 5
+    assert page.locator("i[class*=fa-], svg.svg-inline--fa .missing").count() == 0
+    page.close()
 
 
 def test_the_page_check_sees_faults(site, browser, serve, tmp_path):

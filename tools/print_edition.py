@@ -115,6 +115,7 @@ def print_page(browser, address: str, pdf: Path) -> int:
     sheets, places = read_places(page.pdf(**form))
     page.evaluate(NUMBER, places)
     page.pdf(path=pdf, **form)
+    page.close()
     return sheets
 
 
