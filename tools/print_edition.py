@@ -11,6 +11,7 @@ import posixpath
 import re
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urldefrag
 
@@ -34,7 +35,6 @@ pre { font-size: 0.68rem !important; white-space: pre-wrap !important; overflow-
 figure, tr, .cell_input { break-inside: avoid; }
 summary { list-style: none; font-weight: 600; }
 .sd-summary-icon, .sd-summary-state-marker { display: none !important; }
-mjx-container path { stroke: none; } /* of no width, which some readers draw all the same */
 h1, h2, h3, .admonition-title { break-after: avoid; }
 .cell_output, .pst-scrollable-table-container, div.math { overflow: visible !important; }
 .bd-content figure img { max-height: 220mm; }
@@ -110,7 +110,7 @@ def print_page(browser, address: str, pdf: Path) -> int:
     page.evaluate("window.MathJax ? MathJax.startup.promise.then(() => true) : true")
     page.evaluate(SHRINK)
     margins = {"top": "16mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
-    form = {"format": "A4", "scale": SCALE, "margin": margins, "outline": True, "tagged": True}
+    form = {"format": "A4", "scale": SCALE, "margin": margins, "tagged": False}
     form |= {"display_header_footer": True, "header_template": "<i></i>", "footer_template": FOOTER}
     sheets, places = read_places(page.pdf(**form))
     page.evaluate(NUMBER, places)
@@ -164,13 +164,19 @@ def one_page(site: Path, parts: dict[str, list[str]]) -> str:
 
 
 def head(site: Path, names: list[str]) -> str:
-    """The styles of the site and, where a page has formulas, MathJax."""
+    """The styles of the site and, where a page has formulas, MathJax.
+
+    On the site it draws formulas as outlines, which make a PDF large. Here it sets them in fonts.
+    """
+    mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
     found = {}
     for name in names:
         page = BeautifulSoup((site / f"{name}.html").read_text(encoding="utf-8"), "html.parser")
         for tag in page.head.select('link[rel="stylesheet"], script'):
             if tag.name == "link" or "athjax" in str(tag).lower():
                 relocate(tag, name, names)
+                if tag.get("src"):
+                    tag["src"] = (mathjax / "tex-chtml-full.js").as_uri()
                 found[str(tag)] = None
     return "".join(found)
 
