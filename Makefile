@@ -13,7 +13,7 @@ NB ?=
 PROFILE ?= quick
 URL ?=
 
-.PHONY: ready help book test execute site offline lint format repository clean
+.PHONY: ready help book test execute site offline print lint format repository clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/  make \1:/p' Makefile
@@ -33,6 +33,9 @@ site: ready  ## build the site from the committed outputs, executing nothing
 
 offline: site  ## the same, packed into one zip file for reading without a network
 	@$(PY) tools/build.py offline
+
+print: site  ## the same as one PDF, printed by Chromium
+	@$(PY) tools/print_edition.py
 
 lint: ready  ## check formatting, code, the three floors and types (make format mends the first two)
 	@$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check .

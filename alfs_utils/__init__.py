@@ -11,7 +11,7 @@ first asked for; importing the package loads none of them, so it costs nothing.
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 _ROOMS = (
     "asymmetry",

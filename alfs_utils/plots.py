@@ -107,6 +107,7 @@ def loss_and_pull(
         right.set(ylabel="pull relative to $u = 1$", yscale="linear", ylim=(0, 4))
         for c, name in [(9 / 4, "symmetric 0.8"), (3 / 2, "asymmetric 0.4")]:
             right.axhline(c, color="grey", linewidth=1)
-            right.text(1, c, f"$c$ of {name}", ha="right", va="bottom", fontsize=8)
+            axes = right.get_yaxis_transform()  # beside the panel, where no curve crosses it
+            right.text(1.02, c, f"$c$ of\n{name}", transform=axes, va="center", fontsize=8)
     left.legend(fontsize=8)
     return figure

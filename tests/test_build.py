@@ -4,17 +4,20 @@ import asyncio
 import base64
 import io
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import nbformat
 import numpy as np
 import psutil
 import pytest
+import torch
 from helpers import ROOT
 from jupyter_client.manager import AsyncKernelManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -122,6 +125,25 @@ def test_re_execution_is_byte_identical(project):
     first = path.read_bytes()
     build.execute(path, path)
     assert path.read_bytes() == first
+
+
+def test_a_notebook_says_which_run_its_outputs_are_of(project):
+    path = notebooks(project)[0]
+
+    def executed():
+        build.execute(path, path)
+        return nbformat.read(path, as_version=4).metadata["executed"]
+
+    run = executed()
+    today = {datetime.now(UTC) - timedelta(hours=hours) for hours in (0, 1)}
+    assert run["date"] in {day.date().isoformat() for day in today} and 0 <= run["seconds"] < 60
+    assert run["python"] == platform.python_version()
+    assert torch.__version__.startswith(run["torch"])
+    # The same outputs once more are no news, others are.
+    path.write_text(path.read_text().replace(run["date"], "2001-01-01"))
+    assert executed() == run | {"date": "2001-01-01"}
+    path.write_text(path.read_text().replace("print(profile)", "print(profile, 2)"))
+    assert executed()["date"] == run["date"]
 
 
 def test_another_profile_goes_elsewhere(project):

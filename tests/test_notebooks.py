@@ -221,7 +221,7 @@ def test_ideas_come_before_plumbing(notebook):
 
 def test_a_chapter_has_one_take_home_box_and_it_comes_first(notebook):
     boxes = [cell for cell in notebook.cells if "{admonition} Take home" in cell.source]
-    if notebook.name.startswith(("reference/", "17-")):
+    if notebook.name.startswith("reference/"):
         assert not boxes
         return
     assert boxes == [notebook.cells[1]] and TAKE_HOME.match(boxes[0].source)

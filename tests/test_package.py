@@ -13,11 +13,15 @@ import tarfile
 import tomllib
 import types
 import zipfile
+from datetime import date
 
 import pytest
+import yaml
 from helpers import ROOT, require
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import alfs_utils
 
 
 def python(code: str) -> str:
@@ -198,6 +202,14 @@ def test_the_wheel_holds_two_floors_and_is_typed(wheel):
     core = [line for line in needs if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert core == ["Requires-Dist: torch>=2.6", "Requires-Dist: numpy>=1.26"]
     assert "License-Expression: BSD-3-Clause" in needs and "License-File: LICENSE" in needs
+
+
+def test_there_is_one_version(wheel):
+    assert wheel.name.split("-")[1] == alfs_utils.__version__
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == alfs_utils.__version__
+    newest = re.search(r"^## (\S+) \((.*)\)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest[1] == alfs_utils.__version__
+    assert newest[2] == "unreleased" or date.fromisoformat(newest[2])
 
 
 def test_the_page_on_pypi_has_no_link_into_a_checkout():

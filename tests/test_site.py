@@ -4,6 +4,7 @@ import functools
 import http.server
 import importlib
 import inspect
+import json
 import math
 import pkgutil
 import re
@@ -11,9 +12,9 @@ import shutil
 import subprocess
 import sys
 import threading
-import tomllib
 import zipfile
 from collections import Counter
+from html import unescape
 from types import SimpleNamespace
 from urllib.parse import quote_plus, unquote
 
@@ -30,6 +31,9 @@ import alfs_utils
 from alfs_utils import losses, records
 from alfs_utils.paper import census
 from alfs_utils.paper.verdicts import VERDICTS
+
+sys.path.insert(0, str(ROOT / "tools"))
+import print_edition
 
 HTML = ROOT / "_build" / "html"
 
@@ -71,15 +75,16 @@ def test_no_link_leads_to_an_address_that_is_not_there_yet(site):
 
 
 def test_next_leads_through_quickstart_and_guide_to_the_chapters_before_any_manual():
-    first = ["preface", "quickstart", "which-loss", "label-noise", "asymmetric-losses"]
-    assert [name.split("/")[-1].lstrip("0123456789-") for name in names()[:5]] == first
+    first = ["book/preface", "notebooks/00-quickstart", "notebooks/guides/which-loss"]
+    assert names()[:3] == first
     manuals = ["book/how-to-run", "book/reproduce", "book/api"]
     chapters = [name for name in names() if re.match(r"notebooks/\d", name)]
+    assert names().index(chapters[1]) <= 6
     assert min(map(names().index, manuals)) > max(map(names().index, chapters))
 
 
 def test_every_page_says_what_it_is_and_which_edition(site):
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    version = alfs_utils.__version__
     revision = subprocess.check_output(["git", "log", "-1", "--format=%h"], cwd=ROOT, text=True)
     descriptions = set()
     for name in names():
@@ -233,6 +238,155 @@ def test_captions_say_table_above_tables_and_figure_below_figures(site):
     table = r'<figure class="captioned-table[^>]* id="tab-mnist-symmetric">\s*<figcaption'
     assert re.search(table, page)
     assert re.search(r'<figure[^>]* id="fig-mnist-curves">\s*<img', page)
+
+
+# --- routes, and the words of the glossary -----------------------------------------------------
+
+
+def test_the_words_of_a_page_are_counted_without_code_proofs_and_sources():
+    text = (
+        "# Two words\n\nThe loss $\\ell(u) = 1 - u$ isn't [here](away.md).\n\n"
+        "```python\nno = code\n```\n\n:::{dropdown} Proof\nNo proof.\n:::\n\n"
+        ":::{prf:theorem} ours\n:label: thm\n\nFour words of it.\n:::\n\n## Sources\n\nNone.\n"
+    )
+    assert extension("routes").words_of(text) == 2 + 5 + 4
+
+
+def test_routes_add_up_and_need_nothing_that_comes_later(site):
+    text = (site / "book" / "how-to-read.html").read_text()
+    routes = re.findall(r'<section id="(?:my-labels|i-want|i-doubt).*?</section>', text, re.DOTALL)
+    for route in routes:
+        times = [int(minutes) for minutes in re.findall(r"\((\d+) min\)", route)]
+        assert len(times) >= 5 and f"{sum(times)} minutes" in route
+    assert len(routes) == 3 and "{{" not in text
+
+    source = (ROOT / "book" / "how-to-read.md").read_text()
+    rows = re.findall(r"^\| \[(\w+)\]\(\.\./(notebooks/\S+)\.ipynb\).*?\| (.*?) \|", source, re.M)
+    chapters = {number: page for number, page, _ in rows}
+    assert list(chapters.values()) == [n for n in names() if re.match(r"notebooks/\d", n)]
+    student = re.findall(r"notebooks/(?:0?(\d+b?))-", source.split("(route-")[2])
+    for number, page, needs in rows:
+        before = re.findall(r"\w+", needs)
+        assert all(names().index(chapters[n]) < names().index(page) for n in before)
+        if number in student:
+            assert set(before) <= set(student[: student.index(number)]), number
+
+
+def test_the_page_to_take_home_has_its_numbers(site):
+    text = re.sub(r"<.*?>", "", (site / "book" / "take-home.html").read_text())
+    assert "{{" not in text
+    evenly, to_one = 0.6 / (0.4 / 9), 0.6 / 0.4
+    assert f"is {evenly:.3g} if the mistakes are spread evenly, and {to_one:.3g} if each" in text
+
+
+def test_a_term_is_marked_once_and_everyday_words_never():
+    hints = extension("hints")
+    terms = {"clean level": 1, "loss": 2, "matrix": 3}
+    parts = list(hints.marked("Losses, a clean level; no clean-level loss.", terms))
+    assert [p.astext() for p in parts if isinstance(p, hints.glossed)] == ["Losses", "clean level"]
+    assert "".join(p.astext() for p in parts) == "Losses, a clean level; no clean-level loss."
+    assert terms == {"matrix": 3}
+
+
+def test_terms_show_what_they_mean_to_pointer_and_keyboard(site, browser):
+    page = browser.new_page()
+    page.goto((site / "notebooks" / "07-asymmetry-ratio.html").as_uri())
+    terms = page.locator(".alf-term")
+    words = [word.lower() for word in terms.all_inner_texts()]
+    assert len(set(words)) == len(words) >= 3
+    assert page.locator(":is(a, h1, h2, h3, code, pre, table, .math) .alf-term").count() == 0
+    term = terms.nth(words.index("clean level"))
+    meaning = page.locator(f"#{term.get_attribute('aria-describedby')}")
+    assert not meaning.is_visible()
+    term.hover()
+    assert meaning.is_visible() and "strongest rival" in meaning.inner_text()
+    page.mouse.move(0, 0)
+    assert not meaning.is_visible()
+    term.focus()
+    assert meaning.is_visible()
+    page.keyboard.press("Escape")
+    assert not meaning.is_visible()
+    page.close()
+
+
+def test_the_state_of_the_edition_is_that_of_notebooks_records_and_verdicts(
+    site, tmp_path, monkeypatch
+):
+    text = re.sub(r"<.*?>", " ", (site / "book" / "status.html").read_text())
+    text = re.sub(r"\s+", " ", text)
+    ledger = records.load(ROOT / "results")
+    assert f" {len(ledger)} runs are on record." in text and "{{" not in text
+    for (dataset, precision), runs in ledger.groupby(["dataset", "precision"]):
+        assert f" {dataset} {precision} {len(runs)} " in text
+    counts = Counter((v.verdict, v.ours) for v in VERDICTS)
+    for verdict, _ in counts:
+        assert f" {verdict} {counts[verdict, False]} {counts[verdict, True]} " in text
+
+    (tmp_path / "_toc.yml").write_text("- file: notebooks/a\n- file: notebooks/b\n")
+    (tmp_path / "notebooks").mkdir()
+    run = {"date": "2026-01-02", "seconds": 7, "python": "3.11.9", "torch": "2.13.0"}
+    cells = [
+        {"cell_type": "code", "metadata": {"tags": tags}} for tags in ([], ["nbval-ignore-output"])
+    ]
+    for name, metadata in {"a": {"executed": run}, "b": {}}.items():
+        notebook = json.dumps({"cells": cells, "metadata": metadata})
+        (tmp_path / "notebooks" / f"{name}.ipynb").write_text(notebook)
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    said = extension("status").of_notebooks(tmp_path)
+    assert "| [](../notebooks/a.ipynb) | 2026-01-02 | 7 | 3.11.9 | 2.13.0 |" in said["executed"]
+    assert "runs of 1 of the 2 pages were not recorded" in said["executed"]
+    assert (said["code_cells"], said["compared"]) == ("4", "2")
+
+
+@pytest.mark.parametrize("chapter", ["12-cifar10", "13-cifar100"])
+def test_no_fold_opens_onto_code_alone_that_waits_for_runs(site, chapter):
+    cells = json.loads((ROOT / "notebooks" / f"{chapter}.ipynb").read_text())["cells"]
+    page = unescape(re.sub("<.*?>", "", (site / "notebooks" / f"{chapter}.html").read_text()))
+    kept = {True: 0, False: 0}
+    for cell in cells:
+        if cell["metadata"].get("tags") == ["hide-input"]:
+            waits = not cell["outputs"] and re.search(
+                r"display\(|plt\.show", "".join(cell["source"])
+            )
+            assert (cell["source"][0].strip() in page) is not bool(waits), cell["source"]
+            kept[not waits] += 1
+    assert kept[True] > 1
+
+
+# --- the print edition ---------------------------------------------------------------------------
+
+
+def test_the_print_edition_counts_its_sheets_and_leads_from_page_to_page(site, browser, tmp_path):
+    alone, both = {"": ["book/take-home"]}, {"": ["book/take-home"], "Words": ["book/glossary"]}
+    sheets = {}
+    for name, parts in {"alone": alone, "both": both}.items():
+        whole, pdf = site / "print.html", tmp_path / f"{name}.pdf"
+        whole.write_text(text := print_edition.one_page(site, parts))
+        try:
+            sheets[name] = print_edition.print_page(browser, whole.as_uri(), pdf)
+        finally:
+            whole.unlink()
+    counted, places = print_edition.read_places(pdf.read_bytes())
+    assert counted == sheets["both"] > sheets["alone"] >= 3
+    assert places["book-take-home"] == 2 and places["book-glossary"] == sheets["alone"] + 1
+
+    links = set(re.findall(r'href="([^"]*)"', text.split("</head>")[1]))
+    ids = set(re.findall(r' id="([^"]*)"', text))
+    assert links and all(link[0] == "#" and link[1:] in ids for link in links)
+    assert "clean level" in text and "alf-hint" not in text.split("</head>")[1]
+
+    page = browser.new_page()
+    page.set_content(text)
+    page.evaluate(print_edition.NUMBER, places)
+    last = page.locator(".contents .line").last.inner_text().split()
+    assert last == ["Glossary", str(sheets["alone"] + 1)]
+    page.close()
+
+
+def test_the_print_edition_has_every_page_but_the_reference():
+    parts = print_edition.parts_of((ROOT / "_toc.yml").read_text())
+    printed = [name for part in parts.values() for name in part]
+    assert printed == [name for name in names() if not name.startswith("book/api")]
 
 
 # --- the API reference ------------------------------------------------------------------------
@@ -553,6 +707,16 @@ def faults_of(browser, address, scheme="light", width=1280):
 @pytest.mark.parametrize("name", names())
 def test_a_page_has_no_faults(site, browser, serve, name, scheme, width):
     assert faults_of(browser, f"{serve(site)}/{name}.html", scheme, width) == []
+
+
+def test_the_icons_of_a_page_are_drawn_by_a_small_script(site, browser):
+    assert (site / "_static" / "scripts" / "fontawesome.js").stat().st_size < 150_000
+    page = browser.new_page()
+    page.goto((site / "notebooks" / "11-mnist.html").as_uri())
+    page.wait_for_selector("svg.svg-inline--fa")
+    assert page.locator("svg.svg-inline--fa").count() > 5
+    assert page.locator("i[class*=fa-], svg.svg-inline--fa .missing").count() == 0
+    page.close()
 
 
 def test_the_page_check_sees_faults(site, browser, serve, tmp_path):

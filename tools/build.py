@@ -21,6 +21,7 @@ import sys
 import time
 import warnings
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
@@ -152,7 +153,7 @@ def execute(source: Path, output: Path, parameters: dict | None = None) -> None:
             progress_bar=False,
             kernel_manager_class=QuietKernelManager,
         )
-    strip_metadata(temporary)
+    strip_metadata(temporary, output)
     shutil.move(temporary, output)
 
 
@@ -168,11 +169,20 @@ class QuietKernelManager(AsyncKernelManager):
             await super()._async_interrupt_kernel()
 
 
-def strip_metadata(path: Path) -> None:
-    """Drop what differs from run to run: times, versions, where a text was cut into pieces."""
+def strip_metadata(path: Path, before: Path) -> None:
+    """Drop what differs from run to run, such as where a text was cut into pieces.
+
+    What is kept of times and versions stands in one place, `executed`. It is that of the notebook
+    `before` if the run gave the same outputs: so it leaves no trace.
+    """
     notebook = nbformat.read(path, as_version=4)
-    notebook.metadata.pop("papermill", None)
-    notebook.metadata.get("language_info", {}).pop("version", None)
+    run = notebook.metadata.pop("papermill", {})
+    notebook.metadata["executed"] = {
+        "date": run.get("start_time", "")[:10],
+        "seconds": round(run.get("duration") or 0),
+        "python": notebook.metadata.get("language_info", {}).pop("version", ""),
+        "torch": version("torch").split("+")[0],
+    }
     for cell in notebook.cells:
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)
@@ -183,6 +193,9 @@ def strip_metadata(path: Path) -> None:
             for output in cell.outputs:
                 if "image/png" in output.get("data", {}):
                     output.data["image/png"] = slim(output.data["image/png"])
+    earlier = nbformat.read(before, as_version=4) if before.exists() else notebook
+    if earlier.cells == notebook.cells and "executed" in earlier.metadata:
+        notebook.metadata["executed"] = earlier.metadata["executed"]
     nbformat.write(notebook, path)
 
 

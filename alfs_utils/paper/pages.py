@@ -293,14 +293,14 @@ def comparison_table(cells: pd.DataFrame, number: int) -> HTML:
 
 
 def rerun_table() -> HTML:
-    """CIFAR-100: the paper's means, and below each that of a later rerun, `RERUN_2024`."""
+    """CIFAR-100: the paper's means, below each that of a later rerun, `RERUN_2024`, and the gap."""
     rows = {}
     for cell in CELLS:
         if cell.key in RERUN_2024:
             mean, _ = RERUN_2024[cell.key]
             paper = "–" if cell.mean is None else f"{cell.mean:.2f}"
-            gap = "" if cell.mean is None else f" ({mean - cell.mean:+.2f})"
-            text = f"{paper}<br>{_tied(f'{mean:.2f}{gap}')}"
+            gap = "" if cell.mean is None else f"<br>{_small(f'{mean - cell.mean:+.2f}')}"
+            text = f"{paper}<br>{mean:.2f}{gap}"
             rows.setdefault(cell.method, {})[_tied(cell.column)] = text
     return table(pd.DataFrame(rows).T)
 

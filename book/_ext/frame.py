@@ -4,9 +4,11 @@ As long as the repository has no public address (`make repository` sets one), li
 placeholder are taken off the site: buttons, the lines that open a notebook in Colab, and the rest.
 """
 
+import re
 import subprocess
-import tomllib
 from html import escape
+from importlib.util import find_spec
+from pathlib import Path
 
 from docutils import nodes
 from landing import root_of
@@ -46,10 +48,10 @@ def prepare(app, config):
 
 def edition(root):
     """Version, date and revision of the sources, as far as they are known."""
-    project, words = root / "pyproject.toml", []
-    if project.exists():
-        text = project.read_text(encoding="utf-8")
-        words.append(f"Version {tomllib.loads(text)['project']['version']}")
+    package, words = root / "alfs_utils" / "__init__.py", []
+    if package.exists():
+        text = package.read_text(encoding="utf-8")
+        words += [f"Version {v}" for v in re.findall(r'(?m)^__version__ = "(.*)"', text)]
     date, revision = git(root, "log", "-1", "--format=%cs %h").split() or ("", "")
     if revision:
         changed = git(root, "status", "--porcelain", "--untracked-files=no")
@@ -103,7 +105,28 @@ def address_of(app, context):
     return f"https://{owner}.github.io/{name}/_static/"
 
 
+# name:[width,height,[aliases],"code",path of the drawing], in the theme's script
+ICON = re.compile(r'("[\w-]+"|\w+):\[\d+,\d+,(\[[^\]]*\]),"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?')
+
+
+def keep_used_icons(app, exception):
+    """Leave in the theme's script, which every page loads, the icons that the site shows."""
+    script = Path(app.outdir) / "_static" / "scripts" / "fontawesome.js"
+    if exception is not None or not script.exists():
+        return
+    theme = Path(find_spec("pydata_sphinx_theme").origin).parent / "theme/pydata_sphinx_theme"
+    pages = [*Path(app.outdir).rglob("*.html"), *script.parent.glob("*theme.js")]
+    used = {name for page in pages for name in re.findall(r"\bfa-([\w-]+)", page.read_text())}
+
+    def kept(icon):
+        return icon[0] if used & {*re.findall(r"[\w-]+", icon[1] + icon[2])} else ""
+
+    whole = (theme / "static" / "scripts" / "fontawesome.js").read_text(encoding="utf-8")
+    script.write_text(ICON.sub(kept, whole), encoding="utf-8")
+
+
 def setup(app):
+    app.connect("build-finished", keep_used_icons)
     app.connect("config-inited", prepare, priority=900)
     app.connect("html-page-context", head, priority=900)
     app.add_transform(DropDeadLinks)

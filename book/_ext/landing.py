@@ -1,7 +1,7 @@
 """What the landing page says in numbers, its picture and its citations: made from the records.
 
-`facts` are the words `{{ ... }}` of the landing page. They are computed whenever the site is built;
-a sentence of the page that the records no longer bear out stops the build.
+`facts` are the words `{{ ... }}` of the landing page and of "Take home". They are computed whenever
+the site is built; a sentence of the pages that the records no longer bear out stops the build.
 """
 
 import math
@@ -18,6 +18,7 @@ from docutils.parsers.rst import Directive
 
 BASELINES = "GCE", "SCE", "NCE+RCE"
 ASYMMETRIC = "AUL", "AGCE", "AEL"
+PAGES = "book/preface", "book/take-home"
 COLOURS = {"CE": "#d55e00", "AUL": "#e69f00", "AGCE": "#009e73", "AEL": "#0072b2"}  # as book.css
 
 
@@ -37,14 +38,14 @@ def hardest_runs(root):
 
 
 def facts(root):
-    """The numbers of the landing page as texts, by the names that it gives them."""
+    """The numbers of the pages as texts, by the names that these give them."""
     parts = of_the_runs(root), of_the_verdicts(), of_the_cells(root), of_the_short_runs(root)
     return {name: text for part in (*parts, of_the_losses()) for name, text in part.items()}
 
 
 def fill_in(app, docname, source):
-    """Put the facts into the text of the landing page."""
-    if docname == app.config.root_doc and "{{" in source[0]:
+    """Put the facts into the text of a page that has some."""
+    if docname in PAGES and "{{" in source[0]:
         known = facts(root_of(app))
         source[0] = re.sub(r"\{\{ (\w+) \}\}", lambda word: known[word[1]], source[0])
         app.alf_landing = True
@@ -118,8 +119,8 @@ def of_the_short_runs(root):
 
 
 def of_the_losses():
-    """Clean levels of two kinds of noise at one rate; how near WebVision's AGCE is to GCE."""
-    from alfs_utils import noise
+    """Clean levels of two kinds of noise at one rate; the limit of `recommend`; AGCE and GCE."""
+    from alfs_utils import noise, recommend
     from alfs_utils.losses import GCELoss, from_paper
 
     u = np.linspace(0, 1, 10001)
@@ -127,6 +128,7 @@ def of_the_losses():
     return {
         "c_symmetric": f"{noise.clean_level(noise.symmetric(10, 0.4)):.3g}",
         "c_asymmetric": f"{noise.clean_level(noise.asymmetric('cifar10', 0.4)):.3g}",
+        "slow": f"{recommend.SLOW:g}",
         "gap": f"{np.abs(np.asarray(gap)).max():.4f}",
     }
 
@@ -283,7 +285,7 @@ def setup(app):
             sys.path.insert(0, str(folder))
     app.add_directive("hero", Hero)
     app.add_directive("cite-this", CiteThis)
-    app.connect("env-get-outdated", lambda app, *_: [app.config.root_doc])  # the records may be new
+    app.connect("env-get-outdated", lambda app, *_: PAGES)  # the records may be new
     app.connect("source-read", fill_in)
     app.connect("build-finished", write_preview)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -32,3 +32,11 @@ addEventListener("load", async () => {
     box.classList.toggle("alf-wide", box.scrollWidth > box.clientWidth);
   }
 });
+// What a word of the glossary means stands below the word, not at the edge of the window; Esc hides it.
+for (const event of ["pointerover", "focusin"]) addEventListener(event, ({ target }) => {
+  if (!target.matches(".alf-term") || innerWidth < 600) return;
+  const hint = target.nextElementSibling, [word] = target.getClientRects();
+  const left = Math.max(8, Math.min(word.left, innerWidth - hint.offsetWidth - 24));
+  hint.style.inset = `${word.bottom}px auto auto ${left}px`;
+});
+addEventListener("keydown", ({ key }) => key === "Escape" && document.activeElement.matches(".alf-term") && document.activeElement.blur());
