@@ -255,3 +255,39 @@ def test_captioned_tables_are_counted_as_tables(notebook):
         if about.get("classes") == "table":
             (shown,) = [o for o in cell.outputs if o.output_type != "stream"]
             assert "<table" in shown.data["text/html"]
+
+
+# --- the exercises ------------------------------------------------------------------------------
+
+WITHOUT_EXERCISES = ("00-", "16-", "17-", "guides/", "reference/")
+PROMPTS = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+
+
+def can_fail(source):
+    """Whether an assertion in it is about something that is computed."""
+    asserts = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Assert))
+    return any(isinstance(x, ast.Name) for node in asserts for x in ast.walk(node.test))
+
+
+def test_a_chapter_ends_with_exercises_whose_folded_solutions_can_fail(notebook):
+    cells = {cell.id: cell for cell in notebook.cells}
+    found = [name for name in cells if re.match("exercise|solution", name)]
+    if notebook.name.startswith(WITHOUT_EXERCISES):
+        assert not found
+        return
+    numbers = range(1, 1 + sum(name.startswith("exercise-") for name in found))
+    pairs = [(f"exercise-{n}", f"solution-{n}") for n in numbers]
+    assert len(pairs) in (2, 3)
+    assert found == [*cells][-1 - len(found) : -1] == ["exercises", *sum(pairs, ())]
+    assert cells["exercises"].source == "## Exercises"
+    for n, (exercise, solution) in zip(numbers, pairs, strict=True):
+        assert cells[exercise].source.startswith(f"**Exercise {n}** (")
+        cell = cells[solution]
+        assert cell.cell_type == "code" and tags(cell) == ["hide-cell"]
+        assert cell.metadata["mystnb"] == PROMPTS and cell.metadata["cellView"] == "form"
+        assert can_fail(cell.source), cell.source
+
+
+def test_an_assertion_of_nothing_is_seen():
+    assert can_fail("assert 1 < x") and can_fail("for x in y:\n    assert x")
+    assert not can_fail("assert True") and not can_fail("x = 1\nprint(x)")
