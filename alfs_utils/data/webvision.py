@@ -1,6 +1,6 @@
 """WebVision "Mini" (Table 3): the first 50 concepts of the Google part of WebVision 1.0.
 
-The labels are the search terms that found the images, so they are noisy as they come. About 66,000
+The labels are the search terms that found the images, so they are noisy already. About 66,000
 images train a ResNet-50; 2,500 of the validation set, 50 per class and checked by people, test it.
 
 The folder `webvision` of `ALFS_DATA_DIR` ("data" if it is not set) has one of two layouts::

@@ -34,7 +34,7 @@ class RunConfig:
         other convention. One of `human.NAMES`, such as "cifar10n-worst", with `eta` 0: labels that
         people gave to the images of CIFAR-10 or CIFAR-100. Words have "words-worst" and
         "words-one" (`data.words`), with `eta` 0. "none", with `eta` 0, is for
-        "webvision-mini", whose labels are noisy as they come, and for it alone.
+        "webvision-mini", whose labels are noisy already, and for it alone.
     eta : float
         Noise rate, in [0, 1].
     counts : {"iid", "exact", "official"}

@@ -49,7 +49,7 @@ class History:
     test_accuracy : list of float
         Accuracy on the clean test labels after each epoch, in percent.
     noise_rate : float
-        Realised fraction of training labels that were flipped; 0 where they are noisy as they come.
+        Realised fraction of training labels that were flipped; 0 where they are noisy already.
     seconds : float
         Wall time of the whole run, without interruptions.
     cpu_seconds : float
