@@ -328,8 +328,8 @@ def test_the_state_of_the_edition_is_that_of_notebooks_records_and_verdicts(
         (tmp_path / "notebooks" / f"{name}.ipynb").write_text(notebook)
     monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
     said = extension("status").of_notebooks(tmp_path)
-    assert "| [](../notebooks/a.ipynb) | 2026-01-02 | 7 | 3.11.9 | 2.13.0 |" in said["executed"]
-    assert "runs of 1 of the 2 pages were not recorded" in said["executed"]
+    assert "a.ipynb) | 2026‑01‑02 | 7 | 3.11.9 | 2.13.0 |" in said["executed"]
+    assert "For 1 of the 2 pages this is not yet recorded" in said["executed"]
     assert (said["code_cells"], said["compared"]) == ("4", "2")
 
 
