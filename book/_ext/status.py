@@ -14,6 +14,7 @@ from pathlib import Path
 from landing import of_the_cells, root_of
 
 PAGE = "book/status"
+HYPHEN = "\N{NON-BREAKING HYPHEN}"  # a date stays on one line
 COLUMNS = {"date": "executed", "seconds": "seconds", "python": "Python", "torch": "torch"}
 
 
@@ -33,14 +34,15 @@ def of_notebooks(folder):
         notebook = json.loads((folder / f"{name}.ipynb").read_text(encoding="utf-8"))
         run = notebook["metadata"].get("executed")
         if run:
-            rows.append([f"[](../{name}.ipynb)", *(str(run[key]) for key in COLUMNS)])
+            values = [str(run[key]).replace("-", HYPHEN) for key in COLUMNS]
+            rows.append([f"[](../{name}.ipynb)", *values])
         code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
         cells += len(code)
         compared += sum("nbval-ignore-output" not in c["metadata"].get("tags", []) for c in code)
     said = [markdown(["page", *COLUMNS.values()], rows)] if rows else []
     if len(rows) < len(names):
         many = len(names) - len(rows)
-        said.append(f"The runs of {many} of the {len(names)} pages were not recorded so.")
+        said.append(f"For {many} of the {len(names)} pages this is not yet recorded.")
     counts = {"notebooks": len(names), "code_cells": cells, "compared": compared}
     return {"executed": "\n\n".join(said)} | {
         name: f"{number:,}" for name, number in counts.items()
