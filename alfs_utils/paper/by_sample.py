@@ -16,8 +16,8 @@ last epoch on clean test labels, over the seeds; p0 is the mean share of trainin
 label is not the likeliest given one.
 
 The first run said that the certified losses lose classes of the digits (chapter 12b), with clean
-labels, too. So a count was added to the record, `lost`: classes of which fewer than 10 % of the test
-images are right after the last epoch. Nothing else was changed, and no reading.
+labels, too. So a count was added to the record, `lost`: classes of which fewer than 10 % of the
+test images are right after the last epoch. Nothing else was changed, and no reading.
 """
 
 import json
