@@ -59,11 +59,11 @@ def test_destinations_are_a_softmax_of_a_linear_map_of_each_class():
         j, l = (j for j in range(4) if j != y and j != (y + 1) % 4)
         odds = (wrong[:, j] - wrong[:, l])[CLEAN == y]
         assert np.allclose(odds[0::3] + odds[1::3], odds[2::3], atol=1e-6)
-        # One regression for each class, and not the same one.
-        W, residual, *_ = np.linalg.lstsq(x[CLEAN == y], odds, rcond=None)
-        assert residual.item() < 1e-6
-        other = np.linalg.lstsq(x[CLEAN == (y + 1) % 4], odds, rcond=None)[0]
-        assert np.abs(W - other).max() > 0.1
+    maps = [  # of the odds of 2 against 3, in the classes 0 and 1
+        np.linalg.lstsq(x[CLEAN == y], (wrong[:, 2] - wrong[:, 3])[CLEAN == y], rcond=None)[0]
+        for y in (0, 1)
+    ]
+    assert np.abs(maps[0] - maps[1]).max() > 0.1
 
 
 @pytest.mark.parametrize("norm", [0.5, 3.0])
@@ -105,7 +105,7 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("kind", BY_HAND)
-@pytest.mark.parametrize("eta", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize("eta", [0.0, 0.1, 0.4, 0.7])  # the last cuts some off
 def test_the_margin_decides_and_the_rate_is_met(kind, eta):
     _, posterior = margin_dependent(CLEAN, SURE, eta, 0, kind)
     t, moves = [], []
