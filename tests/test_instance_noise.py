@@ -27,8 +27,8 @@ RNG = np.random.default_rng(0)
 CLEAN = np.arange(3000) % 4
 X = RNG.normal(size=(3000, 6))
 P = RNG.dirichlet(np.ones(4), size=3000)
-# Often right, sometimes wrong.
-SURE = 0.4 * np.eye(4)[CLEAN] + 0.6 * P
+# Often right, sometimes wrong, and more or less sure.
+SURE = (w := RNG.uniform(0, 0.9, (3000, 1))) * np.eye(4)[CLEAN] + (1 - w) * P
 
 
 def wrong_part(clean, posterior):
@@ -114,7 +114,7 @@ def test_the_margin_decides_and_the_rate_is_met(kind, eta):
         t.append(BY_HAND[kind](p[u] - p[s]) if u == y else 0.0)
         moves.append((u, s))
     t = np.array(t)
-    assert 0 < (t == 0).sum() < 600  # the model errs, too
+    assert 0 < (t == 0).sum() < 900  # the model errs, too
     f = optimize.brentq(lambda f: np.minimum(1, f * t).mean() - eta, 0, 1e4)
     expected = np.eye(4)[CLEAN]
     for i, (u, s) in enumerate(moves):
