@@ -15,6 +15,7 @@ or ValueError that names it, its value and what was expected.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ __all__ = [
 
 _TAG = 0x73616D706C65  # keeps these streams apart from those of `noise`
 # The three noise functions of Zhang et al. (ICLR 2021, Section 4), of the margin d in [0, 1].
-MARGIN_KINDS = {
+MARGIN_KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "I": lambda d: (1 - d**2) / 2,
     "II": lambda d: 1 - d**3,
     "III": lambda d: 1 - (d + d**2 + d**3) / 3,
