@@ -33,6 +33,7 @@ __all__ = [
     "softmax_regression",
 ]
 
+_MOST_CLASSES = 1000  # each has a matrix of its own
 _TAG = 0x73616D706C65  # keeps these streams apart from those of `noise`
 # The three noise functions of Zhang et al. (ICLR 2021, Section 4), of the margin d in [0, 1].
 MARGIN_KINDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -76,9 +77,9 @@ def part_dependent(
     norm : float or None
         The features are multiplied by one number, so that the root mean square of their norms is
         this. None takes them as they are.
-    spread : float >= 0
+    spread : float in [0, 1]
     num_classes : int, optional
-        k >= 2, by default one more than the largest label.
+        k in [2, 1000], by default one more than the largest label.
 
     Returns
     -------
@@ -90,7 +91,7 @@ def part_dependent(
     labels, k = _classes(labels, num_classes)
     x = _rows("features", features, len(labels))
     eta = real("eta", eta, "a number in [0, 1]", lambda eta: 0 <= eta <= 1)
-    spread = real("spread", spread, "a number >= 0", lambda spread: spread >= 0)
+    spread = real("spread", spread, "a number in [0, 1]", lambda spread: 0 <= spread <= 1)
     x = x if norm is None else _rescaled(x, norm)
     weights, rates = (_generator(seed, name) for name in ("weights", "rates"))
     q = rates.normal(eta, spread, len(labels))
@@ -251,10 +252,10 @@ def softmax_regression(
     features : (n, ...) array_like of numbers
         One row each; further axes are flattened.
     labels : (n,) array_like of integers in [0, k)
-    steps, step : int >= 0, float > 0
+    steps, step : int in [0, 10000], float > 0
         Of gradient descent.
     num_classes : int, optional
-        k >= 2, by default one more than the largest label.
+        k in [2, 1000], by default one more than the largest label.
 
     Returns
     -------
@@ -262,7 +263,7 @@ def softmax_regression(
     """
     labels, k = _classes(labels, num_classes)
     x = _rows("features", features, len(labels))
-    steps = integer("steps", steps, 0)
+    steps = integer("steps", steps, 0, 10_000)
     step = real("step", step, "a positive number", lambda step: step > 0)
     x = x - x.mean(axis=0)
     x = np.column_stack([x / (x.std(axis=0) + 1e-9), np.ones(len(x))])
@@ -309,8 +310,8 @@ def _generator(seed, name):
 
 
 def _classes(labels, num_classes):
-    k = None if num_classes is None else integer("num_classes", num_classes, 2)
-    labels = _labels("labels", labels, k)
+    k = None if num_classes is None else integer("num_classes", num_classes, 2, _MOST_CLASSES)
+    labels = _labels("labels", labels, k or _MOST_CLASSES)
     k = k or int(labels.max()) + 1
     if k < 2:
         raise ValueError("labels: expected two classes or more, got class 0 alone")

@@ -189,7 +189,7 @@ WRONG = {
         [0, 1], np.zeros((2, 3)), 0.1, 0, norm=1.0
     ),
     "norm: expected a positive": lambda: part_dependent(CLEAN, X, 0.1, 0, norm=0),
-    "spread: expected a number >= 0": lambda: part_dependent(
+    "spread: expected a number in [0, 1]": lambda: part_dependent(
         CLEAN, X, 0.1, 0, norm=None, spread=-1
     ),
     "eta: expected a number in [0, 1]": lambda: margin_dependent(CLEAN, P, 1.5, 0),
