@@ -25,8 +25,8 @@ def build(name: str, num_classes: int, seed: int) -> nn.Module:
 
         "digits_cnn": ours, for the embedded grey 8 x 8 images: two 3 x 3 convolutions of 32
         channels (the first with stride 2) and linear layers to 128 and to the classes.
-        "words_mlp", "news_mlp": ours, for vectors of 50 and 100 numbers: linear to 128, ReLU,
-        linear to the classes.
+        "words_mlp", "news_mlp", "digits_mlp": ours, for vectors of 50 and 100 numbers and for the
+        digits as vectors of 64: linear to 128, ReLU, linear to the classes.
         "cifar_cnn_small": ours, for reduced runs on a CPU: the layers of "mnist_cnn" for colour
         32 x 32 images, a twentieth of the work of "cifar_cnn".
 
@@ -171,5 +171,6 @@ _BUILDERS = {
     "resnet50": _resnet50,
     "words_mlp": partial(_mlp, inputs=50),
     "news_mlp": partial(_mlp, inputs=100),
+    "digits_mlp": partial(_mlp, inputs=64),
 }
 NAMES = tuple(_BUILDERS)

@@ -64,7 +64,7 @@ _FLIPS = {
 }
 _TAG = 0x6E6F697365  # keeps the noise stream apart from others that start from the same seed
 _GENERATOR = f"PCG64(SeedSequence([seed, {_TAG}]))"
-_COUNTS = ("iid", "exact", "official_alfs", "human")
+_COUNTS = ("iid", "exact", "official_alfs", "human", "sample")
 _MOST_CLASSES = 2**15  # a matrix of so many classes takes 8 GB
 # The errors that json, zipfile and NumPy raise for damaged data.
 _UNREADABLE = (
@@ -219,7 +219,7 @@ class NoisyLabels:
         Target transition matrix; `c` is its `clean_level`.
     seed, counts, recipe : int, str, str
         As given to `corrupt`; counts is "official_alfs" if that function made the labels, and
-        "human" if nobody drew them.
+        "human" if nobody drew them, "sample" if each has its own distribution (`instance_noise`).
     mask : (n,) bool
         True where labels differ from clean; `rate` is the share of True.
     T_realised : (k, k) float64
@@ -310,7 +310,8 @@ class NoisyLabels:
     def load(cls, path: str | os.PathLike) -> "NoisyLabels":
         """Read what `save` wrote.
 
-        The labels are drawn again from clean labels, T, seed and counts, unless people gave them.
+        The labels are drawn again from clean labels, T, seed and counts, unless people gave them
+        or their noise depended on the sample.
 
         Raise FileNotFoundError if the .npz file or its card is missing, and ValueError if one of
         them cannot be read, if they disagree (shape, hash, rate, clean level, how they were made),
@@ -340,7 +341,7 @@ class NoisyLabels:
         return {"recipe": self.recipe, "seed": self.seed, "counts": self.counts}
 
     def _is_as_drawn(self):
-        if self.counts == "human":
+        if self.counts in ("human", "sample"):  # T alone did not make them
             return True
         if self.counts == "official_alfs":
             dataset, kind, eta = self.recipe.split()

@@ -20,7 +20,7 @@ import pytest
 import torch
 from torch import nn
 
-from alfs_utils import asymmetry, data, estimation, models, noise
+from alfs_utils import asymmetry, data, estimation, instance_noise, models, noise
 from alfs_utils import losses as L
 from alfs_utils import recommend as advice
 from alfs_utils._arguments import shown as shown_argument
@@ -92,6 +92,7 @@ K, ETA, SEED = [1, 2, 3, 10], [0, 0.2, 0.5, 1], [0, 1, 2**40]
 LABELS = [[0, 1, 2, 0], np.arange(10).repeat(5), torch.tensor([2, 1, 0])]
 NOISY = [[0, 1, 1, 0], np.arange(50) % 10, torch.tensor([2, 1, 1])]
 T = [noise.symmetric(3, 0.4), noise.pairflip(10, 0.3), np.eye(3), [[0.9, 0.1], [0.2, 0.8]]]
+POSTERIOR = [np.eye(3), noise.symmetric(3, 0.4)]
 WEIGHTS = [[3, 2, 1], [0.5, 0.3, 0.2], [Fraction(2), Fraction(1)], np.ones(10) + np.eye(10)[0]]
 COUNTS = [[[60, 20], [0, 80]], [[5, 0], [0, 5]], np.eye(4, dtype=int) * 9 + 1]
 NUMBER, PROBABILITY = [0.5, 1, 2, 3, -1], [0, 0.3, 1, np.linspace(0, 1, 4), torch.rand(3)]
@@ -127,6 +128,27 @@ CALLS = [
     (
         noise.NoisyLabels,
         {"labels": NOISY, "clean": LABELS, "T": T, "seed": SEED, "counts": ["iid"], "recipe": [""]},
+    ),
+    (
+        instance_noise.part_dependent,
+        {
+            "labels": LABELS[2:], "features": [np.eye(3), [[1.0], [0], [2]]], "eta": ETA,
+            "seed": SEED, "norm": [None, 2.0], "spread": [0.1, 0], "num_classes": [None, 3],
+        },
+    ),
+    (
+        instance_noise.margin_dependent,
+        {
+            "labels": LABELS[2:], "probabilities": [np.eye(3), T[0]], "eta": [0, 0.2],
+            "seed": SEED, "kind": ["I", "II"],
+        },
+    ),
+    (instance_noise.from_posterior, {"labels": LABELS[2:], "posterior": POSTERIOR, "seed": SEED}),
+    (instance_noise.sample_clean_levels, {"labels": LABELS[2:], "posterior": POSTERIOR}),
+    (instance_noise.class_matrix, {"labels": LABELS[2:], "posterior": POSTERIOR}),
+    (
+        instance_noise.softmax_regression,
+        {"features": [np.eye(3)], "labels": LABELS[2:], "steps": [0, 3], "step": [0.1]},
     ),
     (estimation.transition_intervals, {"counts": COUNTS, "level": [0.95, 0.5]}),
     (estimation.class_clean_level_intervals, {"counts": COUNTS, "level": [0.95, 0.5]}),

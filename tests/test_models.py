@@ -17,6 +17,7 @@ SHAPES = {
     "resnet34": (3, 32, 32),
     "words_mlp": (50, 1, 1),
     "news_mlp": (100, 1, 1),
+    "digits_mlp": (1, 8, 8),
 }
 
 
@@ -148,7 +149,7 @@ def test_initial_weights_are_uniform_within_the_bounds(name):
         for layer in models.build(name, 10, seed=0).modules()
         if isinstance(layer, nn.Conv2d | nn.Linear)
     ]
-    depth = {"cifar_cnn": 8, "resnet34": 37, "words_mlp": 2, "news_mlp": 2}
+    depth = {"cifar_cnn": 8, "resnet34": 37, "words_mlp": 2, "news_mlp": 2, "digits_mlp": 2}
     assert len(layers) == depth.get(name, 4)
     for layer in layers:
         fan_in = layer.weight[0].numel()
@@ -197,6 +198,6 @@ def test_it_maps_images_to_as_many_logits_as_classes(name):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    known = "'digits_cnn', 'mnist_cnn', .*'news_mlp'"
+    known = "'digits_cnn', 'mnist_cnn', .*'digits_mlp'"
     with pytest.raises(ValueError, match=f"^name: expected one of {known}, got 'resnet'"):
         models.build("resnet", 10, seed=0)

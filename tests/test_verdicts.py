@@ -103,7 +103,7 @@ def test_the_last_table_of_a_chapter_is_its_entries(notebook):
 
 def test_chapters_1_to_9b_and_12b_have_such_a_table_and_the_page_of_all_verdicts_has_all():
     chapters = sorted(path.stem for path in (ROOT / "notebooks").glob("0[1-9]*-*.ipynb"))
-    chapters += ["12b-lost-classes"]
+    chapters += ["12b-lost-classes", "16-beyond-the-paper"]
     assert chapters == sorted({verdict.notebook for verdict in VERDICTS})
     everything = pages.verdict_table().data
     assert all(f'"{v.notebook}.html">{v.chapter}<' in everything for v in VERDICTS)

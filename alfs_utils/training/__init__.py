@@ -3,7 +3,12 @@
 from alfs_utils.training.config import SEEDS, RunConfig, run_id
 from alfs_utils.training.environment import Environment
 from alfs_utils.training.history import History
-from alfs_utils.training.labels import KINDS, noisy_labels, transition_matrix
+from alfs_utils.training.labels import (
+    KINDS,
+    noisy_labels,
+    sample_posterior,
+    transition_matrix,
+)
 from alfs_utils.training.loop import (
     Stopped,
     accuracy,
@@ -24,6 +29,7 @@ __all__ = [
     "noisy_labels",
     "predict",
     "run_id",
+    "sample_posterior",
     "seconds_per_epoch",
     "stream",
     "train",

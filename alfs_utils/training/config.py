@@ -33,7 +33,8 @@ class RunConfig:
         "asymmetric" is `noise.asymmetric` (digits flip as MNIST's do); "-superclass" is CIFAR-100's
         other convention. One of `human.NAMES`, such as "cifar10n-worst", with `eta` 0: labels that
         people gave to the images of CIFAR-10 or CIFAR-100. Words have "words-worst" and
-        "words-one" (`data.words`), with `eta` 0. "none", with `eta` 0, is for
+        "words-one" (`data.words`), with `eta` 0. "instance" and "margin" depend on the sample
+        (`training.labels`), for digits and words. "none", with `eta` 0, is for
         "webvision-mini", whose labels are noisy already, and for it alone.
     eta : float
         Noise rate, in [0, 1].

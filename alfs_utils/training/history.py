@@ -122,8 +122,8 @@ class History:
 
         One half of the test set chooses the epoch: the one that agrees best with its noisy labels.
         The other half reports the accuracy. The halves take turns, and the result is the mean of
-        both. It is NaN where noisy labels cannot be drawn: the training labels are noisy as they
-        come, or people gave them.
+        both. It is NaN where noisy test labels are not drawn: the training labels are noisy as they
+        come, people gave them, or their noise depends on the sample.
         """
         if not self.half_agreement or self.config.noise not in noise.KINDS:
             return math.nan

@@ -2,6 +2,10 @@
 
 `KINDS` is the one registry. To add a kind that is drawn from a transition matrix, add it to
 `noise.KINDS`; any other kind is a class here with the same three methods.
+
+"instance" is `instance_noise.part_dependent` on the inputs as the network sees them, normalised;
+"margin" is `instance_noise.margin_dependent`, kind II, with the probabilities of a
+`softmax_regression` on them.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from alfs_utils import noise
+from alfs_utils import instance_noise, noise
 from alfs_utils._arguments import option
 from alfs_utils.data import DataSet, base_name, human, words
 
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 OFFICIAL = ("symmetric", "asymmetric")  # what `noise.official_alfs` draws
 _UNLABELLED = ("webvision-mini",)  # data sets without clean training labels
+_SMALL = ("digits", *words.CUTS)  # whose inputs one array holds in float64
 # Far from the seeds in use, so that test and training labels share no draw.
 _TEST_SEED = 2**31
 
@@ -52,7 +57,7 @@ class _Drawn:
     def matrix(self, config):
         return noise.matrix(self.kind, base_name(config.dataset), config.eta)
 
-    def draw(self, config, labels, _):
+    def draw(self, config, labels, dataset):
         if config.counts == "official":
             name = base_name(config.dataset)
             return noise.official_alfs(labels, name, self.kind, config.eta, config.noise_seed)
@@ -87,8 +92,8 @@ class _Human(_Fixed):
             )
         super().check(config)
 
-    def draw(self, config, labels, all_labels):
-        given = human.load(self.name, all_labels)
+    def draw(self, config, labels, dataset):
+        given = human.load(self.name, dataset.train_labels.cpu().numpy())
         n, seed = len(labels), config.noise_seed
         return noise.NoisyLabels(given.labels[:n], labels, given.T, seed, "human", self.name)
 
@@ -100,9 +105,44 @@ class _Words(_Human):
         option("dataset", config.dataset, words.NOISE[self.name])
         _Fixed.check(self, config)
 
-    def draw(self, config, labels, _):
+    def draw(self, config, labels, dataset):
         given, n = words.given(self.name, config.dataset, config.noise_seed), len(labels)
         return replace(given, labels=given.labels[:n], clean=given.clean[:n])
+
+
+class _BySample:
+    """Labels whose noise depends on the sample; `both` also says how, as a posterior."""
+
+    def check(self, config):
+        option("dataset", config.dataset, _SMALL)
+        if config.counts != "iid":
+            raise ValueError(
+                f"counts: expected 'iid' for noise={config.noise!r}, got {config.counts!r}"
+            )
+
+    matrix = _Fixed.matrix
+
+    def draw(self, config, labels, dataset):
+        return self.both(config, labels, dataset)[0]
+
+
+class _Instance(_BySample):
+    def both(self, config, labels, dataset):
+        x, k = _inputs(dataset, len(labels)), dataset.num_classes
+        return instance_noise.part_dependent(
+            labels, x, config.eta, config.noise_seed, norm=None, num_classes=k
+        )
+
+
+class _Margin(_BySample):
+    def both(self, config, labels, dataset):
+        x, k = _inputs(dataset, len(labels)), dataset.num_classes
+        p = instance_noise.softmax_regression(x, labels, num_classes=k)
+        return instance_noise.margin_dependent(labels, p, config.eta, config.noise_seed)
+
+
+def _inputs(dataset, n):
+    return dataset.normalise(dataset.train_images[:n]).cpu()
 
 
 class _AsTheyCome(_Fixed):
@@ -115,7 +155,7 @@ class _AsTheyCome(_Fixed):
             )
         super().check(config)
 
-    def draw(self, config, labels, _):
+    def draw(self, config, labels, dataset):
         return noise.corrupt(labels, np.eye(int(labels.max()) + 1), config.noise_seed)
 
 
@@ -123,6 +163,8 @@ KINDS = {
     **{kind: _Drawn(kind) for kind in noise.KINDS},
     **{name: _Human(name) for name in human.NAMES},
     **{kind: _Words(kind) for kind in words.NOISE},
+    "instance": _Instance(),
+    "margin": _Margin(),
     "none": _AsTheyCome(),
 }
 
@@ -134,13 +176,28 @@ def transition_matrix(config: RunConfig) -> np.ndarray:
 
 def noisy_labels(config: RunConfig, dataset: DataSet) -> noise.NoisyLabels:
     """Return the labels that a run trains on; they depend on its data and noise settings alone."""
+    return KINDS[config.noise].draw(config, _clean(config, dataset), dataset)
+
+
+def sample_posterior(config: RunConfig, dataset: DataSet) -> np.ndarray:
+    """Return P(given | x) of each label of `noisy_labels`, (n, k) float64.
+
+    ValueError if the noise of the run does not depend on the sample.
+    """
+    kind = KINDS[config.noise]
+    if not isinstance(kind, _BySample):
+        raise ValueError(f"noise: expected 'instance' or 'margin', got {config.noise!r}")
+    return kind.both(config, _clean(config, dataset), dataset)[1]
+
+
+def _clean(config, dataset):
     clean = dataset.train_labels.cpu().numpy()
     if config.train_size > len(clean):
         raise ValueError(
             f"train_size: expected at most {len(clean)} for {config.dataset!r}, "
             f"got {config.train_size}"
         )
-    return KINDS[config.noise].draw(config, clean[: config.train_size or None], clean)
+    return clean[: config.train_size or None]
 
 
 def noisy_copy(config: RunConfig, dataset: DataSet) -> torch.Tensor:
