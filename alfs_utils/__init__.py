@@ -3,7 +3,8 @@
 Each room is a module of its own (`alfs_utils.losses`, `alfs_utils.noise`, ...), loaded when it is
 first asked for; importing the package loads none of them, so it costs nothing.
 
-- Take away (torch and NumPy): `losses`, `noise`, `asymmetry`, `estimation`, `recommend`; `plots`.
+- Take away (torch and NumPy): `losses`, `noise`, `asymmetry`, `estimation`, `recommend`,
+  `lost_classes`, `suspicious`; `plots`.
 - Train (also torchvision, scikit-learn, pandas, tqdm, filelock): `data`, `models`, `training`,
   `records`, `sweep`.
 - Judge the paper: `paper`, which an installed package does not have.
@@ -26,6 +27,7 @@ _ROOMS = (
     "plots",
     "recommend",
     "records",
+    "suspicious",
     "sweep",
     "training",
 )

@@ -58,16 +58,15 @@ def suspicious(
     UserWarning
         If the network has lost a class, see `lost_classes`: all labels of it then look wrong.
     """
-    scores = margins(given, logits=logits, probabilities=probabilities)
-    outputs = array("outputs", logits if probabilities is None else probabilities)
-    if lost := lost_classes(outputs.argmax(1), given, outputs.shape[1]):
+    y, u = _checked(given, logits, probabilities)
+    if lost := lost_classes(u.argmax(1), y, u.shape[1]):
         warnings.warn(
             f"classes {lost} have labels and are (almost) never predicted: all their labels look "
             "wrong. Train again before you trust this ranking; see alfs_utils.lost_classes",
             UserWarning,
             stacklevel=2,
         )
-    return np.argsort(scores, kind="stable")
+    return np.argsort(_margins(y, u), kind="stable")
 
 
 def margins(
@@ -92,6 +91,16 @@ def margins(
         of numbers, or holds one that is not finite; if rows of `probabilities` are not
         probabilities, to 1 %; if `given` are not n classes.
     """
+    return _margins(*_checked(given, logits, probabilities))
+
+
+def _margins(y, u):
+    own = np.arange(u.shape[1]) == y[:, None]
+    return u[own] - np.where(own, -1, u).max(1)
+
+
+def _checked(given, logits, probabilities):
+    """The labels (n,) and probabilities (n, k)."""
     if (logits is None) == (probabilities is None):
         raise TypeError("logits, probabilities: expected one of them")
     if probabilities is None:
@@ -105,12 +114,10 @@ def margins(
                 "probabilities: expected rows >= 0 that sum to 1, got one that does not. "
                 "Are these logits?"
             )
-    y, rows = _labels("given", given, u.shape[1]), np.arange(len(u))
+    y = _labels("given", given, u.shape[1])
     if len(y) != len(u):
         raise ValueError(f"given: expected {len(u)} labels, one for each row, got {len(y)}")
-    own = u[rows, y]
-    u[rows, y] = -1
-    return own - u.max(1)
+    return y, u
 
 
 def _outputs(name, values):
@@ -120,4 +127,4 @@ def _outputs(name, values):
         raise ValueError(f"{name}: expected {legal}, got shape {z.shape}")
     if not np.isfinite(z).all():
         raise ValueError(f"{name}: expected {legal}, got one that is not finite")
-    return z.copy()
+    return z

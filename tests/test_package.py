@@ -124,6 +124,7 @@ def test_the_rooms_are_loaded_when_they_are_asked_for():
 
 
 FLOOR_1 = "asymmetry classes estimation losses lost_classes noise plots recommend".split()
+FLOOR_1 += ["suspicious"]
 
 
 @pytest.mark.parametrize("room", FLOOR_1)

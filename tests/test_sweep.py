@@ -365,9 +365,7 @@ def test_a_disk_that_fills_up_has_room_for_the_record(here, tmp_path, monkeypatc
     with pytest.warns(RuntimeWarning, match="no checkpoint written"):
         assert sweep.run([TINY], tmp_path, executor=here, progress=False) == {"done": 1}
     assert set(kept) == {sweep.RESERVE} and len(records.load(tmp_path)) == 1
-    longest = max(
-        (ROOT / "results").rglob(f"*/{12 * '[0-9a-f]'}.json"), key=lambda p: p.stat().st_size
-    )
+    longest = max((ROOT / "results").rglob(f"*/{12 * '[0-9a-f]'}.json"), key=lambda p: p.stat().st_size)
     assert 2 * longest.stat().st_size < sweep.RESERVE
 
 
