@@ -190,3 +190,10 @@ def write(path: str | os.PathLike, logits_path: str | os.PathLike | None = None)
 def read(path: str | os.PathLike) -> pd.DataFrame:
     """The runs of `write`, one row each."""
     return pd.DataFrame(json.loads(Path(path).read_text(encoding="utf-8"))["runs"])
+
+
+def only(dataset: DataSet, kept: np.ndarray) -> DataSet:
+    """The data set with some of its training samples, (n,) bool."""
+    mask = torch.from_numpy(kept)
+    parts = ("train_images", "train_labels")
+    return replace(dataset, **{part: getattr(dataset, part)[mask] for part in parts})
