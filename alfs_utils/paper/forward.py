@@ -43,7 +43,7 @@ SEEDS = range(5)
 
 
 class Forward(nn.Module):
-    """Cross entropy of T's noisy version of the probabilities, for logits (n, k) and labels (n,)."""
+    """Cross entropy of T's noisy version of the probabilities: logits (n, k), labels (n,)."""
 
     def __init__(self, T: np.ndarray):
         super().__init__()
@@ -136,11 +136,7 @@ def write(path: str | os.PathLike) -> Path:
     environment, clock = Environment.here(torch.device("cpu"), False, False), Clock()
     rows = [row for setting in SETTINGS for row in trial(setting)]
     config = {"settings": {name: [x, T.tolist()] for name, (x, T) in SETTINGS.items()}}
-    config |= {
-        "losses": {
-            name: [repr(x) for x in list(losses(T).values())[:2]] for name, (_, T) in SETTINGS.items()
-        }
-    }
+    config["certified"] = {name: repr(losses(T)["certified"]) for name, (_, T) in SETTINGS.items()}
     record = {"config": config | {"epochs": people.EPOCHS, **people.SHARED}}
     record |= {"environment": asdict(environment), "seconds": round(clock.seconds, 1)}
     record |= {"cpu_seconds": round(clock.cpu_seconds, 1), "runs": rows}

@@ -178,10 +178,11 @@ def survival(ratio: float, redraws: int = 500, seed: int = 0) -> pd.DataFrame:
     """How often the printed answer of each ranking sentence comes again from redrawn means.
 
     Returns a row per reading of `sentences.CLAIMS`: `reading`, `printed` (its answer), `weights and
-    order` and `with the draw`: percent of redraws with the same answer, see the module.
+    order` and `with the draw`: percent of redraws with the same answer, see the module; NaN where
+    no cell of the claim has a printed spread.
     """
     rng = np.random.default_rng(seed)
-    means = np.array([cell.mean for cell in CELLS])
+    means = np.array([cell.mean for cell in CELLS], dtype=float)  # NaN where none is printed
     spreads = np.array([cell.std or 0 for cell in CELLS])
     keys = [cell.key for cell in CELLS]
     normal = rng.standard_normal((redraws, len(CELLS)))
@@ -195,6 +196,9 @@ def survival(ratio: float, redraws: int = 500, seed: int = 0) -> pd.DataFrame:
                 claim.outcome(drawn).holds == p for claim, p in zip(CLAIMS, printed, strict=True)
             ]
         frame[name] = 100 * hits / redraws
+    spread_of = dict(zip(keys, spreads, strict=True))
+    silent = [not any(spread_of[key] for part in claim.parts for key in part) for claim in CLAIMS]
+    frame.loc[silent, ["weights and order", "with the draw"]] = np.nan
     return frame
 
 
