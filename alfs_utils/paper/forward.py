@@ -136,7 +136,9 @@ def write(path: str | os.PathLike) -> Path:
     environment, clock = Environment.here(torch.device("cpu"), False, False), Clock()
     rows = [row for setting in SETTINGS for row in trial(setting)]
     config = {"settings": {name: [x, T.tolist()] for name, (x, T) in SETTINGS.items()}}
-    config["certified"] = {name: repr(losses(T)["certified"]) for name, (_, T) in SETTINGS.items()}
+    config["losses"] = {
+        name: [repr(losses(T)[x]) for x in ("CE", "certified")] for name, (_, T) in SETTINGS.items()
+    }
     record = {"config": config | {"epochs": people.EPOCHS, **people.SHARED}}
     record |= {"environment": asdict(environment), "seconds": round(clock.seconds, 1)}
     record |= {"cpu_seconds": round(clock.cpu_seconds, 1), "runs": rows}

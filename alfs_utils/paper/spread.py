@@ -266,12 +266,16 @@ def digits_parts(size: int = 18) -> list[list[tuple[str, tuple]]]:
     return [every[i : i + size] for i in range(0, len(every), size)]
 
 
-def digits_record(accuracies: Sequence[float]) -> dict:
-    """The record of all runs of the digits, in the order of `digits_parts`."""
-    x = np.reshape(accuracies, (*[DIGITS_LEVELS] * len(DIGITS_FACTORS), len(DIGITS_LOSSES)))
+def digits_record(accuracies: Sequence[float], draws: Sequence[int]) -> dict:
+    """The record of the runs of the digits with these draws, in the order of `digits_parts`."""
+    shape = len(draws), *[DIGITS_LEVELS] * (len(DIGITS_FACTORS) - 1), len(DIGITS_LOSSES)
+    x = np.reshape(accuracies, shape)
     crossed = {name: x[..., i].tolist() for i, name in enumerate(DIGITS_LOSSES)}
     config = asdict(RunConfig("CELoss()")) | {"loss": list(map(repr, DIGITS_LOSSES.values()))}
-    return _record(config) | {"factors": DIGITS_FACTORS, "crossed": crossed}
+    return _record(config | {"noise_seed": [*draws]}) | {
+        "factors": DIGITS_FACTORS,
+        "crossed": crossed,
+    }
 
 
 def _record(config):
