@@ -266,16 +266,16 @@ def digits_parts(size: int = 18) -> list[list[tuple[str, tuple]]]:
     return [every[i : i + size] for i in range(0, len(every), size)]
 
 
-def digits_record(accuracies: Sequence[float], draws: Sequence[int]) -> dict:
-    """The record of the runs of the digits with these draws, in the order of `digits_parts`."""
-    shape = len(draws), *[DIGITS_LEVELS] * (len(DIGITS_FACTORS) - 1), len(DIGITS_LOSSES)
-    x = np.reshape(accuracies, shape)
+def digits_record(accuracies: Sequence[float], seeds: Mapping[str, Sequence[int]]) -> dict:
+    """The record of runs of the digits: accuracies by noise draw, ..., augmentation and loss.
+
+    `seeds` has the values of each of `DIGITS_FACTORS`, all combinations of which were run.
+    """
+    x = np.reshape(accuracies, (*(len(seeds[name]) for name in DIGITS_FACTORS), -1))
     crossed = {name: x[..., i].tolist() for i, name in enumerate(DIGITS_LOSSES)}
     config = asdict(RunConfig("CELoss()")) | {"loss": list(map(repr, DIGITS_LOSSES.values()))}
-    return _record(config | {"noise_seed": [*draws]}) | {
-        "factors": DIGITS_FACTORS,
-        "crossed": crossed,
-    }
+    record = _record(config | {name: [*values] for name, values in seeds.items()})
+    return record | {"factors": DIGITS_FACTORS, "crossed": crossed}
 
 
 def _record(config):
