@@ -4,7 +4,7 @@ Each room is a module of its own (`alfs_utils.losses`, `alfs_utils.noise`, ...),
 first asked for; importing the package loads none of them, so it costs nothing.
 
 - Take away (torch and NumPy): `losses`, `noise`, `instance_noise`, `asymmetry`,
-  `estimation`, `recommend`; `plots`.
+  `estimation`, `recommend`, `lost_classes`, `suspicious`; `plots`.
 - Train (also torchvision, scikit-learn, pandas, tqdm, filelock): `data`, `models`, `training`,
   `records`, `sweep`.
 - Judge the paper: `paper`, which an installed package does not have.
@@ -28,6 +28,7 @@ _ROOMS = (
     "plots",
     "recommend",
     "records",
+    "suspicious",
     "sweep",
     "training",
 )

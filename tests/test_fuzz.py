@@ -25,6 +25,7 @@ from alfs_utils import losses as L
 from alfs_utils import recommend as advice
 from alfs_utils._arguments import shown as shown_argument
 from alfs_utils.lost_classes import lost_classes
+from alfs_utils.suspicious import margins, suspicious
 from alfs_utils.training import RunConfig
 
 SECONDS = 3  # of the processor, per call: other programs do not count
@@ -155,6 +156,8 @@ CALLS = [
     (estimation.clean_level_interval, {"counts": COUNTS, "level": [0.95, 0.5]}),
     (estimation.labels_to_decide, {"counts": COUNTS, "level": [0.95, 0.6]}),
     (lost_classes, {"predicted": NOISY, "given": LABELS, "num_classes": [None, *K]}),
+    (suspicious, {"given": LABELS, "logits": LOGITS}),
+    (margins, {"given": LABELS, "probabilities": [np.full((3, 4), 0.25), np.eye(3)]}),
     (asymmetry.is_asymmetric, {"loss": LOSSES, "weights": WEIGHTS, "shape": SHAPE}),
     (asymmetry.certify, {"loss": LOSSES, "T": T + WEIGHTS, "shape": SHAPE}),
     (asymmetry.asymmetry_ratio, {"loss": LOSSES, "definition": ["printed", "repaired"]}),

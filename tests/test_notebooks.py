@@ -35,6 +35,13 @@ IGNORED = {
         'losses = {"GCE": GCELoss(q=0.7), "AGCE": AGCELoss(a=4, q=0.2)}',
         "trains networks",
     ),
+    "guides/clean-your-labels": (
+        'losses = people.matched({"GCE": GCELoss(q=0.7), "CE": CELoss()}, k=2)',
+        "def batches(logits, size=100):",
+        "checked = 1000",
+        "contradicted = ~agreed",
+        "trains networks",
+    ),
     "guides/which-loss": ("losses = {", "trains networks"),
     "reference/all-losses": (
         'words = data.load("words")',

@@ -127,9 +127,8 @@ def test_the_rooms_are_loaded_when_they_are_asked_for():
     )
 
 
-FLOOR_1 = (
-    "asymmetry classes estimation instance_noise losses lost_classes noise plots recommend".split()
-)
+FLOOR_1 = "asymmetry classes estimation instance_noise losses lost_classes noise plots".split()
+FLOOR_1 += ["recommend", "suspicious"]
 
 
 @pytest.mark.parametrize("room", FLOOR_1)

@@ -104,6 +104,8 @@ def test_its_asserts_notice_a_loss_without_gradient(code, run, monkeypatch):
         ("torch.compile", "fullgraph=True"),
         ("Sums", 'reduction = "none"'),
         ("own loss", "(PointwiseLoss)"),
+        ("Forward", "forward_corrected"),
+        ("Wrong labels", "suspicious("),
     ],
 )
 def test_the_page_has_a_recipe_for(topic, code):

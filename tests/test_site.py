@@ -75,8 +75,8 @@ def test_no_link_leads_to_an_address_that_is_not_there_yet(site):
 
 
 def test_next_leads_through_quickstart_and_guide_to_the_chapters_before_any_manual():
-    first = ["book/preface", "notebooks/00-quickstart", "notebooks/guides/which-loss"]
-    assert names()[:3] == first
+    first = "preface quickstart which-loss clean-your-labels take-home".split()
+    assert [name.split("/")[-1].lstrip("0123456789-") for name in names()[:5]] == first
     manuals = ["book/how-to-run", "book/reproduce", "book/api"]
     chapters = [name for name in names() if re.match(r"notebooks/\d", name)]
     assert names().index(chapters[1]) <= 6

@@ -354,25 +354,29 @@ def mcnemar(with_it: Sequence[bool], without: Sequence[bool]) -> float:
     return float(stats.binomtest(only, either).pvalue) if either else 1.0
 
 
-def split(counts: np.ndarray) -> pd.Series:
+def split(
+    counts: np.ndarray, names: Sequence[str] = ("initial weights", "order", "noise draw")
+) -> pd.Series:
     """Split the sum of squares of a crossed design among its factors and their interactions.
 
     Parameters
     ----------
-    counts : (I, J, N) array
-        A number for each combination of initial weights, order and draw of the noise.
+    counts : array with one axis for each factor
+        A number for each combination of the factors' levels.
+    names : sequence of str
+        The factors, in the order of the axes.
 
     Returns
     -------
     Series
-        "initial weights", "order", "noise draw", "interactions": shares of the sum of squares
-        about the mean; NaN if all numbers are equal. Each share by chance: degrees of freedom.
+        One for each name, and "interactions": shares of the sum of squares about the mean; NaN if
+        all numbers are equal. Each share by chance: degrees of freedom.
     """
     x = np.asarray(counts, dtype=float)
     mean, total = x.mean(), ((x - x.mean()) ** 2).sum()
-    names, shares = ("initial weights", "order", "noise draw"), {}
+    shares = {}
     for axis, name in enumerate(names):
-        effect = x.mean(axis=tuple({0, 1, 2} - {axis})) - mean
+        effect = x.mean(axis=tuple({*range(x.ndim)} - {axis})) - mean
         shares[name] = (effect**2).sum() * x.size / x.shape[axis]
     found = pd.Series(shares) / total if total else pd.Series(np.nan, index=names)
     return pd.concat([found, pd.Series({"interactions": 1 - found.sum(skipna=False)})])

@@ -20,12 +20,16 @@ __all__ = ["Curves", "Job", "train"]
 
 
 class Job(NamedTuple):
-    """One run: the loss, the labels (n,) int64 of the first n training samples, step and seed."""
+    """One run: the loss, the labels (n,) int64 of the first n training samples, step and seed.
+
+    The seed is that of the initial weights and, without `order_seed`, of the order, too.
+    """
 
     loss: Loss
     labels: Tensor
     lr: float
     seed: int
+    order_seed: int | None = None
 
 
 class Curves(NamedTuple):
@@ -65,7 +69,9 @@ def train(
     velocity = [torch.zeros_like(layer) for layer in layers]
     step = torch.tensor([job.lr for job in jobs]).view(-1, 1, 1)
     given = torch.stack([job.labels for job in jobs])
-    orders = [stream("order", job.seed) for job in jobs]
+    orders = [
+        stream("order", job.seed if job.order_seed is None else job.order_seed) for job in jobs
+    ]
     images, tests = (
         dataset.normalise(x).flatten(1).contiguous()
         for x in (dataset.train_images, dataset.test_images)

@@ -1,0 +1,112 @@
+"""Where the spread of runs comes from."""
+
+import math
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from helpers import ROOT
+from scipy import stats
+
+from alfs_utils import data
+from alfs_utils.losses import CELoss
+from alfs_utils.paper import people, spread, which_runs
+from alfs_utils.paper.together import Job, train
+from alfs_utils.training import SEEDS, RunConfig
+from alfs_utils.training import train as one_run
+
+RNG = np.random.default_rng(0)
+WORDS = spread.read(ROOT / "results" / "spread" / "words.json")
+
+
+def effects(sds, shape, rest=1.0, rng=RNG):
+    """A crossed design with normal main effects and a normal rest."""
+    x = rest * rng.normal(size=shape)
+    for axis, (sd, n) in enumerate(zip(sds, shape, strict=True)):
+        place = [1] * len(shape)
+        place[axis] = n
+        x = x + sd * rng.normal(size=n).reshape(place)
+    return x
+
+
+def test_each_factor_has_its_own_axis():
+    for axis, name in enumerate(spread.DIGITS_FACTORS):
+        sds = np.eye(4)[axis] * 50
+        found = spread.split(effects(sds, (3, 4, 5, 6)), spread.DIGITS_FACTORS)
+        assert found["share"].idxmax() == name and found.loc[name, "p"] < 1e-10
+        assert found["share"].sum() == pytest.approx(1)
+        assert found["by chance"].sum() == pytest.approx(1)
+
+
+def test_two_factors_are_the_textbook_anova():
+    x = effects((1, 0.5), (5, 4))
+    found = spread.split(x, ("a", "b"))
+    rows = x.mean(1, keepdims=True)
+    rest = ((x - rows - x.mean(0) + x.mean()) ** 2).sum() / 12
+    F = 4 * x.mean(1).var(ddof=1) / rest
+    assert found.loc["a", "p"] == pytest.approx(stats.f.sf(F, 4, 12))
+    assert found.loc["interactions", "sd"] == pytest.approx(math.sqrt(rest))
+    assert found.loc["a", "sd"] == pytest.approx(math.sqrt(max(0, (F - 1) * rest / 4)))
+
+
+def test_the_interval_covers_the_standard_deviation_of_a_factor():
+    rng, hits, draws = np.random.default_rng(1), 0, 200
+    for _ in range(draws):
+        x = effects((1.0, 0.3, 0), (6, 6, 6), rng=rng)
+        found = spread.split(x, spread.WORDS_FACTORS).loc["noise draw"]
+        hits += found["low"] <= 1.0 <= found["high"]
+    assert 0.95 - 3 * 0.0154 <= hits / draws
+
+
+def test_three_runs_on_one_draw_do_not_see_the_draw():
+    only_draw = np.arange(6.0)[:, None, None] + 1e-3 * RNG.normal(size=(6, 6, 6))
+    one, own = spread.three_runs(only_draw)
+    assert one == 0 and own > 80
+    one, own = spread.three_runs(RNG.normal(size=(6, 6, 6)))
+    assert one > 80 and own > 80
+
+
+def test_order_and_ratio_see_what_two_losses_do_not_share():
+    x, shared = RNG.normal(size=(6, 6, 6)), 100 * RNG.normal(size=(6, 1, 1))
+    assert spread.right_order(x + 1e4, x) == spread.right_order(x, x + 1e4) == 100
+    quiet = spread.ratio((x + shared) - shared, spread.WORDS_FACTORS)
+    assert quiet < 0.5 < 100 < spread.ratio(x + shared, spread.WORDS_FACTORS)
+
+
+def test_without_variance_every_sentence_survives():
+    found = spread.survival(-1 / 3, redraws=3)
+    silent = found["with the draw"].isna()
+    assert found.loc[silent, "reading"].tolist() == ["both above the three in Table 3"]
+    assert (found.loc[~silent, "with the draw"] == 100).all()
+    assert found["weights and order"].dropna().between(0, 100).all()
+
+
+def test_the_runs_that_two_designs_share_are_the_same():
+    for name in spread.WORDS_LOSSES:
+        crossed, alone = WORDS["crossed"][name], WORDS["alone"][name]
+        assert crossed.shape == (6, 6, 6) and alone.shape == (3, 20)
+        lines = crossed[:, 0, 0], crossed[0, :, 0], crossed[0, 0, :]
+        assert all(np.array_equal(line, x[:6]) for line, x in zip(lines, alone, strict=True))
+
+
+def test_the_order_has_a_seed_of_its_own():
+    words, fixed = data.load("words"), {"epochs": 2, **people.SHARED}
+    config = RunConfig(
+        CELoss(), "words", "words_mlp", "words-one", 0.0, False,
+        lr=0.1, weight_decay=0.0, init_seed=1, order_seed=2, **fixed,
+    )  # fmt: skip
+    labels = torch.tensor(data.words.given("words-one", "words", 0).labels)
+    seeds = ((1, 2), (1, None), (1, 1))
+    jobs = [Job(CELoss(), labels, 0.1, *pair) for pair in seeds]
+    found = train(words, jobs, "words_mlp", **fixed).accuracy
+    assert np.allclose(found[0], one_run(config, progress=False).test_accuracy, atol=0.2)
+    assert torch.equal(found[1], found[2]) and not torch.equal(found[0], found[1])
+
+
+def test_the_grid_varies_one_seed_at_a_time():
+    first, *others = which_runs.spread()
+    assert len(others) == len(set(others)) == 8
+    for run in others:
+        changed = [f.name for f in fields(run) if getattr(run, f.name) != getattr(first, f.name)]
+        assert len(changed) == 1 and changed[0] in SEEDS and changed[0] != "augment_seed"
