@@ -266,7 +266,7 @@ def test_captioned_tables_are_counted_as_tables(notebook):
 
 # --- the exercises ------------------------------------------------------------------------------
 
-WITHOUT_EXERCISES = ("00-", "16-", "17-", "guides/", "reference/")
+WITHOUT_EXERCISES = ("00-", "17-", "guides/", "reference/")
 PROMPTS = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 
 
