@@ -436,6 +436,7 @@ def _start_worker():
     # Ctrl-C reaches every process of a terminal; here the sweep says when to stop, see `run`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore that `os._exit` would leave behind
     atexit.register(os._exit, 0)  # unloading torch would take a second longer
 
 
