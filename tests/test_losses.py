@@ -1187,7 +1187,7 @@ def test_signatures_show_what_every_loss_takes():
     assert list(inspect.signature(L.AGCELoss).parameters) == ["a", "q", *common]
     text = pydoc.plain(pydoc.render_doc(L.AGCELoss))
     own = text[: text.index("Methods inherited from torch.nn")]  # then come 1,000 lines
-    own = re.sub(r"\(\n( \|      .*\n)+ \|  \)", "()", own)  # a line a parameter from Python 3.13 on
+    own = re.sub(r"\(\n( \|      .*\n)+ \|  \)", "()", own)  # Python 3.13: a parameter a line
     assert "ignore_index: int = -100" in text and own.count("\n") < 115
     assert "`weight`, `ignore_index` and `reduction` are those of `F.cross_entropy`" in text
     assert text.count("are those of `F.cross_entropy`") == 1
