@@ -91,7 +91,7 @@ def test_every_page_says_what_it_is_and_which_edition(site):
         text = (site / f"{name}.html").read_text()
         if not name.startswith("book/api"):
             (words,) = re.findall(r'<meta name="description" content="(.*?)"', text)
-            assert 60 <= len(words) <= 202, name
+            assert 60 <= len(unescape(words)) <= 202, name
             descriptions.add(words)
         assert f"Version {version}" in text and revision.strip() in text
         assert 'property="og:image" content="../' in text

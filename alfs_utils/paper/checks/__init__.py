@@ -61,7 +61,9 @@ class Check:
     def __repr__(self) -> str:
         lines = (f"  {name}: {_word(value)}" for name, value in self.figures.items())
         shown = (textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in lines)
-        return "\n".join([self._answer(), *shown])
+        # A long answer breaks after a dot alone.
+        whole = self._answer().replace(" ", "\xa0").replace("\xa0·\xa0", "\xa0· ")
+        return "\n".join([textwrap.fill(whole, WIDTH).replace("\xa0", " "), *shown])
 
     def _repr_html_(self) -> str:
         cells = ((escape(name), escape(_word(value))) for name, value in self.figures.items())
