@@ -1,6 +1,7 @@
 """Words, news, and many runs at once."""
 
 import itertools
+import json
 import subprocess
 import sys
 
@@ -302,3 +303,26 @@ def test_a_run_of_the_record_repeats(news):
         "news_mlp",
     )["AGCE"].accuracy[0]
     assert np.abs(found.numpy() - row.accuracy).max() < 0.3
+
+
+@pytest.mark.parametrize("name", ["by-sample/runs", "forward/runs", "people/news", "spread/words"])
+def test_a_record_is_written_as_it_was(name, tmp_path):
+    path = ROOT / "results" / f"{name}.json"
+    copy = together.write(json.loads(path.read_text()), tmp_path / "copy.json")
+    assert copy.read_bytes() == path.read_bytes()
+
+
+def test_runs_are_recorded_once_and_read_again(tmp_path):
+    rows = [{"seed": 0, "last": 1.5}, {"seed": 1, "last": 2.5}]
+    record = together.recorded(lambda: rows, {"epochs": 1}, data_sha256="0")
+    text = together.write(record, tmp_path / "runs.json").read_text()
+    found, frame = together.read(tmp_path / "runs.json")
+    assert frame.to_dict("records") == rows and "runs" not in found
+    assert list(found) == ["config", "data_sha256", "environment", "seconds", "cpu_seconds"]
+    assert text.count("\n") == len(rows) + 1
+
+
+def test_right_samples_by_class():
+    dataset = data.load("words-4")
+    predicted = torch.where(dataset.test_labels == 2, 1, dataset.test_labels)
+    assert together.by_class(predicted, dataset) == [100, 100, 0, 100]

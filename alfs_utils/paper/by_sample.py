@@ -20,10 +20,8 @@ labels, too. So a count was added to the record, `lost`: classes of which fewer 
 test images are right after the last epoch. Nothing else was changed, and no reading.
 """
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,10 +32,10 @@ import torch
 from torch import Tensor
 
 from alfs_utils import data, noise
-from alfs_utils._files import replacing
 from alfs_utils.asymmetry import asymmetry_ratio, weighted_risk_minimiser
 from alfs_utils.data import DataSet
 from alfs_utils.losses import CELoss, Loss
+from alfs_utils.paper import census, together
 from alfs_utils.paper.checks.limits import fill_up
 from alfs_utils.paper.people import (
     EPOCHS,
@@ -47,11 +45,11 @@ from alfs_utils.paper.people import (
     TUNING_SEED,
     chosen,
     matched,
+    read_news,
     runs,
     tune,
 )
 from alfs_utils.training import RunConfig, noisy_labels, sample_posterior
-from alfs_utils.training.environment import Clock, Environment
 
 ETA = 0.3
 CERTIFIED = ("MAE", "AGCE", "AUL")
@@ -111,25 +109,19 @@ def _least_risk(loss, weights):
 
 def write(path: str | os.PathLike, seeds: range = range(10), names=tuple(DATA)) -> Path:
     """Train all losses in all worlds, and write one record of all these runs."""
-    environment = Environment.here(torch.device("cpu"), False, False)
-    clock, rows = Clock(), []
-    for name in names:
-        for world in DATA[name][1]:
-            rows += _runs_in(data.load(name), world, seeds)
     settings = {"eta": ETA, "epochs": EPOCHS, "steps": STEPS, "tuning_seed": TUNING_SEED}
-    record = {
-        "config": settings | {"weight_decay": 0.0, **SHARED},
-        "losses": {name: repr(loss) for name, loss in LOSSES.items()},
-        "data_sha256": {name: data.load(name).sha256 for name in names},
-        "environment": asdict(environment),
-        "seconds": round(clock.seconds, 1),
-        "cpu_seconds": round(clock.cpu_seconds, 1),
-        "runs": rows,
-    }
-    path = Path(path)
-    with replacing(path) as file:
-        file.write(json.dumps(record).replace('{"data":', '\n{"data":').encode() + b"\n")
-    return path
+    record = together.recorded(
+        lambda: [
+            row
+            for name in names
+            for world in DATA[name][1]
+            for row in _runs_in(data.load(name), world, seeds)
+        ],
+        settings | {"weight_decay": 0.0, **SHARED},
+        losses={name: repr(loss) for name, loss in LOSSES.items()},
+        data_sha256={name: data.load(name).sha256 for name in names},
+    )
+    return together.write(record, path)
 
 
 def _runs_in(dataset: DataSet, world: str, seeds: range) -> list[dict[str, Any]]:
@@ -149,7 +141,7 @@ def _runs_in(dataset: DataSet, world: str, seeds: range) -> list[dict[str, Any]]
             row = {"data": dataset.name, "world": world, "loss": name, "lr": steps[name]}
             row |= {"seed": seed, "rate": round((given.numpy() != clean).mean(), 4)}
             row["accuracy"] = np.round(curve, 2).tolist()
-            row["lost"] = _lost(predicted, dataset)
+            row["lost"] = len(census.lost(together.by_class(predicted, dataset)))
             row["agreement"] = round(100 * (logits.argmax(1) == given).double().mean().item(), 2)
             if name in CERTIFIED and world != "clean":
                 found = bound(LOSSES[name], weights, clean, logits.double().softmax(1).numpy())
@@ -158,19 +150,9 @@ def _runs_in(dataset: DataSet, world: str, seeds: range) -> list[dict[str, Any]]
     return rows
 
 
-def _lost(predicted, dataset):
-    right = predicted[predicted == dataset.test_labels].long()
-    sizes = torch.bincount(dataset.test_labels, minlength=dataset.num_classes)
-    hits = torch.bincount(right, minlength=dataset.num_classes)
-    return int((hits < 0.1 * sizes).sum())
-
-
 def read(path: str | os.PathLike) -> tuple[dict[str, Any], pd.DataFrame]:
     """The record of `write`, and its runs, one row each, with `last`."""
-    record = json.loads(Path(path).read_text(encoding="utf-8"))
-    frame = pd.DataFrame(record.pop("runs"))
-    frame["last"] = [curve[-1] for curve in frame["accuracy"]]
-    return record, frame
+    return read_news(path)
 
 
 def answers(frame: pd.DataFrame) -> list[tuple[str, bool]]:

@@ -18,10 +18,9 @@ of ten", of which there is one draw, was looked at only then.
 `tools/rank_with_cleanlab.py`. Its code is not used here.
 """
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +30,12 @@ from scipy.special import softmax
 from torch import Tensor
 
 from alfs_utils import data, noise
-from alfs_utils._files import replacing
 from alfs_utils.data import DataSet, words
 from alfs_utils.losses import Loss
 from alfs_utils.lost_classes import lost_classes
-from alfs_utils.paper import people
+from alfs_utils.paper import people, together
 from alfs_utils.paper.together import Job, train
 from alfs_utils.suspicious import margins
-from alfs_utils.training.environment import Clock, Environment
 
 SETTINGS = {  # data set, noise, rate
     "words, worst of ten": ("words", "words-worst", 0.0),
@@ -160,36 +157,36 @@ def write(path: str | os.PathLike, logits_path: str | os.PathLike | None = None)
 
     `logits_path` keeps what GCE and CE said and the labels, for `tools/rank_with_cleanlab.py`.
     """
-    environment, clock = Environment.here(torch.device("cpu"), False, False), Clock()
-    rows, kept = [], {}
-    for setting in SETTINGS:
-        found, logits = trial(setting, JUDGING)
-        rows += found
-        dataset, _ = vectors(SETTINGS[setting][0])
-        given = [labels(setting, dataset, seed) for seed in JUDGING]
-        kept[f"{setting}/labels"] = np.array([x.labels for x in given])
-        kept[f"{setting}/wrong"] = np.array([x.mask for x in given])
-        for mode, name in KEPT:
-            kept[f"{setting}/{name}, {mode}"] = logits[mode][[*people.LOSSES].index(name)]
+    kept = {}
+
+    def judged():
+        rows = []
+        for setting in SETTINGS:
+            found, logits = trial(setting, JUDGING)
+            rows += found
+            kept.update(_for_cleanlab(setting, logits))
+        return rows
+
+    settings = {"settings": SETTINGS, "folds": FOLDS, "epochs": people.EPOCHS, **people.SHARED}
+    losses = {name: repr(loss) for name, loss in people.LOSSES.items()}
+    record = together.recorded(judged, settings | {"losses": losses})
     if logits_path is not None:
         np.savez_compressed(logits_path, **kept)
-    settings = {"settings": SETTINGS, "folds": FOLDS, "epochs": people.EPOCHS, **people.SHARED}
-    record = {
-        "config": settings | {"losses": {k: repr(loss) for k, loss in people.LOSSES.items()}},
-        "environment": asdict(environment),
-        "seconds": round(clock.seconds, 1),
-        "cpu_seconds": round(clock.cpu_seconds, 1),
-        "runs": rows,
-    }
-    path = Path(path)
-    with replacing(path) as file:
-        file.write(json.dumps(record).replace('{"setting"', '\n{"setting"').encode() + b"\n")
-    return path
+    return together.write(record, path)
+
+
+def _for_cleanlab(setting, logits):
+    dataset, _ = vectors(SETTINGS[setting][0])
+    given = [labels(setting, dataset, seed) for seed in JUDGING]
+    kept = {"labels": np.array([x.labels for x in given])}
+    kept["wrong"] = np.array([x.mask for x in given])
+    kept |= {f"{name}, {mode}": logits[mode][[*people.LOSSES].index(name)] for mode, name in KEPT}
+    return {f"{setting}/{name}": x for name, x in kept.items()}
 
 
 def read(path: str | os.PathLike) -> pd.DataFrame:
     """The runs of `write`, one row each."""
-    return pd.DataFrame(json.loads(Path(path).read_text(encoding="utf-8"))["runs"])
+    return together.read(path)[1]
 
 
 def only(dataset: DataSet, kept: np.ndarray) -> DataSet:

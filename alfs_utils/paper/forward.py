@@ -13,9 +13,8 @@ clean test labels: accuracy, and the Brier score, which is smallest in the mean 
 are `answers`, of means over the seeds.
 """
 
-import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from alfs_utils import noise
-from alfs_utils._files import replacing
 from alfs_utils.losses import CELoss, loss_from_string
-from alfs_utils.paper import people
+from alfs_utils.paper import people, together
 from alfs_utils.paper.cleaning import vectors
 from alfs_utils.paper.together import Job, train
 from alfs_utils.recommend import largest_step, recommend
-from alfs_utils.training.environment import Clock, Environment
 
 SETTINGS = {
     "words, both classes 0.3": ("words", noise.symmetric(2, 0.3)),
@@ -133,21 +130,15 @@ def trial(setting: str) -> list[dict]:
 
 def write(path: str | os.PathLike) -> Path:
     """Train everything, and write one record."""
-    environment, clock = Environment.here(torch.device("cpu"), False, False), Clock()
-    rows = [row for setting in SETTINGS for row in trial(setting)]
     config = {"settings": {name: [x, T.tolist()] for name, (x, T) in SETTINGS.items()}}
     config["losses"] = {
         name: [repr(losses(T)[x]) for x in ("CE", "certified")] for name, (_, T) in SETTINGS.items()
     }
-    record = {"config": config | {"epochs": people.EPOCHS, **people.SHARED}}
-    record |= {"environment": asdict(environment), "seconds": round(clock.seconds, 1)}
-    record |= {"cpu_seconds": round(clock.cpu_seconds, 1), "runs": rows}
-    path = Path(path)
-    with replacing(path) as file:
-        file.write(json.dumps(record).replace('{"setting"', '\n{"setting"').encode() + b"\n")
-    return path
+    config |= {"epochs": people.EPOCHS, **people.SHARED}
+    record = together.recorded(lambda: [r for name in SETTINGS for r in trial(name)], config)
+    return together.write(record, path)
 
 
 def read(path: str | os.PathLike) -> pd.DataFrame:
     """The runs of `write`, one row each."""
-    return pd.DataFrame(json.loads(Path(path).read_text(encoding="utf-8"))["runs"])
+    return together.read(path)[1]

@@ -11,10 +11,8 @@ One thing was changed afterwards: `STEPS` had been 0.03 to 1, and on the words C
 lower end, GCE and AGCE its upper one, so that it was extended at both. No reading was changed.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +21,6 @@ import torch
 from torch import Tensor
 
 from alfs_utils import noise
-from alfs_utils._files import replacing
 from alfs_utils.data import DataSet, folder
 from alfs_utils.data.datasets import read_npz
 from alfs_utils.losses import (
@@ -36,8 +33,7 @@ from alfs_utils.losses import (
     from_paper,
     value_and_pull,
 )
-from alfs_utils.paper.together import Curves, Job, train
-from alfs_utils.training.environment import Clock, Environment
+from alfs_utils.paper.together import Curves, Job, by_class, read, recorded, train, write
 
 LOSSES = {
     "CE": CELoss(),
@@ -176,28 +172,20 @@ def news_labels(dataset: DataSet, given: Tensor, world: str, seed: int) -> Tenso
 
 def write_news(path: str | os.PathLike, seeds: range = range(5)) -> Path:
     """Train all losses in all worlds, and write one record of all these runs."""
-    environment = Environment.here(torch.device("cpu"), False, False)
-    clock, (dataset, given) = Clock(), news()
-    losses, rows = matched(NEWS_LOSSES, 4), []
-    for world in WORLDS:
-        rows += _runs_in(world, dataset, given, losses, seeds)
+    dataset, given = news()
+    losses = matched(NEWS_LOSSES, 4)
     settings = {"dataset": "news", "model": "news_mlp", "epochs": EPOCHS, "steps": STEPS}
     settings |= {"tuning_seed": TUNING_SEED, "weight_decay": 0.0, **SHARED}
-    record = {
-        "config": settings | {"losses": {name: repr(loss) for name, loss in losses.items()}},
-        "counts": noise.count_matrix(
-            clean=dataset.train_labels.numpy(), noisy=given.numpy(), num_classes=4
-        ).tolist(),
-        "data_sha256": dataset.sha256,
-        "environment": asdict(environment),
-        "seconds": round(clock.seconds, 1),
-        "cpu_seconds": round(clock.cpu_seconds, 1),
-        "runs": rows,
-    }
-    path = Path(path)
-    with replacing(path) as file:
-        file.write(json.dumps(record).replace('{"world"', '\n{"world"').encode() + b"\n")
-    return path
+    counts = noise.count_matrix(
+        clean=dataset.train_labels.numpy(), noisy=given.numpy(), num_classes=4
+    )
+    record = recorded(
+        lambda: [row for world in WORLDS for row in _runs_in(world, dataset, given, losses, seeds)],
+        settings | {"losses": {name: repr(loss) for name, loss in losses.items()}},
+        counts=counts.tolist(),
+        data_sha256=dataset.sha256,
+    )
+    return write(record, path)
 
 
 def _runs_in(world, dataset, given, losses, seeds):
@@ -209,18 +197,15 @@ def _runs_in(world, dataset, given, losses, seeds):
         for seed, curve, predicted in zip(
             seeds, curves.accuracy.tolist(), curves.predicted[:, -1], strict=True
         ):
-            hits = (predicted == dataset.test_labels).double()
-            by_class = [100 * hits[dataset.test_labels == i].mean().item() for i in range(4)]
             row = {"world": world, "loss": name, "lr": steps[name], "seed": seed}
-            row |= {"by_class": np.round(by_class, 2).tolist()}
+            row |= {"by_class": np.round(by_class(predicted, dataset), 2).tolist()}
             rows.append(row | {"accuracy": np.round(curve, 2).tolist()})
     return rows
 
 
 def read_news(path: str | os.PathLike) -> tuple[dict, pd.DataFrame]:
     """The record of `write_news`, and its runs, one row each, with `last`."""
-    record = json.loads(Path(path).read_text(encoding="utf-8"))
-    frame = pd.DataFrame(record.pop("runs"))
+    record, frame = read(path)
     frame["last"] = [curve[-1] for curve in frame["accuracy"]]
     return record, frame
 

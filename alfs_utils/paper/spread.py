@@ -48,7 +48,6 @@ import torch
 from scipy import stats
 
 from alfs_utils import data, records
-from alfs_utils._files import replacing
 from alfs_utils.data import words
 from alfs_utils.losses import AGCELoss, CELoss
 from alfs_utils.paper import census, people
@@ -225,7 +224,7 @@ def mnist_answer(runs: pd.DataFrame) -> float:
 
 
 def run_words(names: Sequence[str] = WORDS_LOSSES) -> dict:
-    """Train all runs of these losses on the words, and return the record."""
+    """Train all runs of these losses on the words; returns the record, for `together.write`."""
     clock, dataset = Clock(), data.load("words")
     losses = people.matched({name: people.LOSSES[name] for name in names}, 2)
     drawn = {
@@ -270,7 +269,7 @@ def digits_parts(size: int = 18) -> list[list[tuple[str, tuple]]]:
 
 
 def digits_record(accuracies: Sequence[float], seeds: Mapping[str, Sequence[int]]) -> dict:
-    """The record of runs of the digits: accuracies by noise draw, ..., augmentation and loss.
+    """The record of runs of the digits, for `together.write`: accuracies by each factor and loss.
 
     `seeds` has the values of each of `DIGITS_FACTORS`, all combinations of which were run.
     """
@@ -290,14 +289,6 @@ def _record(config):
 
 def _cost(clock):
     return {"seconds": round(clock.seconds, 1), "cpu_seconds": round(clock.cpu_seconds, 1)}
-
-
-def write(record: dict, path: str | os.PathLike) -> Path:
-    """Write a record."""
-    path = Path(path)
-    with replacing(path) as file:
-        file.write(json.dumps(record).encode() + b"\n")
-    return path
 
 
 def read(path: str | os.PathLike) -> dict:

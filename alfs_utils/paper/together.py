@@ -4,19 +4,26 @@ The same runs as `training.train`'s, to rounding: the same initial weights, orde
 schedule, momentum and clipping. For networks of linear layers and ReLU; a run then costs a tenth.
 """
 
+import json
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from alfs_utils import models
+from alfs_utils._files import replacing
 from alfs_utils.data import DataSet
 from alfs_utils.losses import Loss
 from alfs_utils.training import _allocator, stream
+from alfs_utils.training.environment import Clock, Environment
 
-__all__ = ["Curves", "Job", "train"]
+__all__ = ["Curves", "Job", "by_class", "read", "recorded", "train", "write"]
 
 
 class Job(NamedTuple):
@@ -83,14 +90,21 @@ def train(
         size = step * (1 + math.cos(math.pi * epoch / epochs)) / 2
         for index in order.split(batch_size, dim=1):
             gradients = _gradients(layers, images[index], given[runs, index], jobs)
-            norm = sum(g.square().sum((1, 2), keepdim=True) for g in gradients).sqrt()
-            scale = (clip_norm / (norm + 1e-6)).clamp(max=1)
+            _clip(gradients, clip_norm)
             for layer, speed, gradient in zip(layers, velocity, gradients, strict=True):
-                speed.mul_(momentum).add_(gradient.mul_(scale))
+                speed.mul_(momentum).add_(gradient)
                 layer.data.sub_(size * speed)
         predicted[:, epoch] = _forward(layers, tests).argmax(2)
         curves.append(100 * (predicted[:, epoch] == dataset.test_labels).double().mean(1))
     return Curves(torch.stack(curves, 1), _forward(layers, images), predicted)
+
+
+def _clip(gradients, clip_norm):
+    """In place, each run by its own norm."""
+    norm = sum(g.square().sum((1, 2), keepdim=True) for g in gradients).sqrt()
+    scale = (clip_norm / (norm + 1e-6)).clamp(max=1)
+    for gradient in gradients:
+        gradient.mul_(scale)
 
 
 def _stacked(model, k, seeds):
@@ -129,3 +143,45 @@ def _gradients(layers, images, given, jobs):
         total += (end - start) * loss(logits[part].flatten(0, 1), given[part].flatten())
         start = end
     return torch.autograd.grad(total, layers)
+
+
+# --- one record of many runs --------------------------------------------------------------------
+
+
+def by_class(predicted: Tensor, dataset: DataSet) -> list[float]:
+    """Percent of the test samples of each class that are right; `predicted` is (n_test,)."""
+    hits, labels = (predicted == dataset.test_labels).double(), dataset.test_labels
+    return [100 * hits[labels == c].mean().item() for c in range(dataset.num_classes)]
+
+
+def recorded(
+    make: Callable[[], Sequence[Mapping[str, Any]]], config: Mapping[str, Any], **more: Any
+) -> dict[str, Any]:
+    """Make runs, a row each, and return their record: config, `more`, environment, cost, runs."""
+    environment, clock = Environment.here(torch.device("cpu"), False, False), Clock()
+    rows = make()
+    return {
+        "config": config,
+        **more,
+        "environment": asdict(environment),
+        "seconds": round(clock.seconds, 1),
+        "cpu_seconds": round(clock.cpu_seconds, 1),
+        "runs": rows,
+    }
+
+
+def write(record: Mapping[str, Any], path: str | os.PathLike) -> Path:
+    """Write a record, with a line for each run."""
+    path, text = Path(path), json.dumps(record)
+    if record.get("runs"):
+        start = "{" + json.dumps(next(iter(record["runs"][0]))) + ":"
+        text = text.replace(start, "\n" + start)
+    with replacing(path) as file:
+        file.write(text.encode() + b"\n")
+    return path
+
+
+def read(path: str | os.PathLike) -> tuple[dict[str, Any], pd.DataFrame]:
+    """What `write` wrote: the record without its runs, and these, one row each."""
+    record = json.loads(Path(path).read_text(encoding="utf-8"))
+    return record, pd.DataFrame(record.pop("runs"))
