@@ -7,6 +7,8 @@
 Same protocol, other rounding: both runs of a pair have the same id, so each kind has a folder of
 its own. The rule, fixed with the list of pairs in `paper.which_runs`: the 90 % interval of the mean
 difference lies within +-0.25 points.
+
+Finished runs are kept in `benchmarks/kernel-pairs`.
 """
 
 import argparse

@@ -96,11 +96,15 @@ def of_the_cells(root):
     ledger = records.load(root / "results")
     cells = pd.concat([comparison.compare(ledger, name) for name in comparison.DATASETS])
     run = cells[cells["n"] > 0]
+    gap = run["difference"].abs()
+    far = run.loc[gap.idxmax()]
     return {
         "cells": str(len(cells)),
         "cells_run": str(len(run)),
         "seeds": "one seed" if run["n"].max() == 1 else f"one to {run['n'].max():.0f} seeds",
-        "furthest": f"{math.ceil(10 * run['difference'].abs().max()) / 10}",
+        "furthest": f"{far['method']}, {far['noise']} {far['eta']:g} on {far['dataset']}",
+        "furthest_points": f"{gap.max():.1f}",
+        "within_one": str((gap <= 1).sum()),
     }
 
 
