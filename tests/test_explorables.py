@@ -525,8 +525,9 @@ def test_every_noise_of_the_ledger_can_be_chosen(visit):
     for option in options:
         page.get_by_label("noise").select_option(option)
         page.wait_for_timeout(50)
-        run = record_of(page, "CE")
-        assert f"{run['noise']}, rate {run['eta']}" == option
+        named = re.findall("[0-9a-f]{12}", page.locator(".alf-note").last.text_content())
+        found = runs.set_index("id").loc[named]
+        assert named and {f"{r.noise}, rate {r.eta}" for r in found.itertuples()} == {option}
 
 
 # --- 3: what does my noise allow? ---------------------------------------------------------------
