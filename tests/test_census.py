@@ -11,7 +11,7 @@ import torch
 from alfs_utils import data, records, training
 from alfs_utils.__main__ import main
 from alfs_utils.losses import AGCELoss, CELoss
-from alfs_utils.paper import census, short_runs
+from alfs_utils.paper import census, protocol, short_runs
 from alfs_utils.paper.short_runs import Trial, watch
 from alfs_utils.training import RunConfig
 
@@ -215,15 +215,26 @@ def test_the_tables_of_a_part_of_the_census(ledger):
     assert cures.loc["NCE beside it", "lose a class"] == "–"
 
 
-def test_whole_runs_and_what_a_cure_costs(ledger, capsys):
-    trials = census.whole("100 steps of CE first")
-    assert len(trials) == 6 and {t.epochs for t in trials} == {50} == {
-        t.config.epochs for t in trials
-    }
-    assert {t.ce_steps for t in trials} == {100} and not {*trials} & {*census.whole("nothing")}
+def test_whole_runs_and_what_a_cure_costs(ledger, capsys, monkeypatch):
+    name = "100 steps of CE first"
+    trials = census.whole(name)
+    assert len(trials) == 6 and {(t.epochs, t.config.epochs) for t in trials} == {(50, 50)}
+    assert {(t.ce_steps, t.config.precision) for t in trials} == {(100, "float32")}
     assert census.cost_table(ledger).empty
     assert main(["census", "--results", str(ledger), "--whole", "hope"]) == 2
-    assert "--whole: expected one of 'nothing', '100 steps" in capsys.readouterr().err
+    assert "--whole: expected one of '100 steps" in capsys.readouterr().err
+
+    # Symmetric 0.8, two seeds; of the second, the run of AGCE alone is missing.
+    for trial, overall in ((trials[1], 96.5), (trials[4], 90.0)):
+        looks = {"test_accuracy": KEPT, "overall": overall}
+        record = {"id": trial.id, "config": asdict(trial.config), "start": trial.start, **looks}
+        records.pack(records.seal(record), ledger / short_runs.FILE)
+    tables = census.trial("AGCE", "symmetric", 0.8, 0, precision="float32").config
+    assert protocol.differences(tables) == {} and protocol.row_of(tables) == "AGCE"
+    alone = {records.run_id(tables): {"test_accuracy": [50.0, 97.0]}}
+    monkeypatch.setattr(records, "find", lambda config, _: alone.get(records.run_id(config)))
+    table = census.cost_table(ledger)
+    assert table.to_numpy().tolist() == [[name, "symmetric", 0.8, 1, 96.5, 97.0, -0.5]]
 
 
 def test_alarms_of_runs(ledger):

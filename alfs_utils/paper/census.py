@@ -34,7 +34,9 @@ and on AUL and NCE+RCE with all seeds, beside "no class is lost", which they hav
 do, or else of those that lose fewest, the two of highest mean accuracy go on to whole runs, two
 seeds each: clean, symmetric 0.8, asymmetric 0.4. A cure costs nothing if its mean is at most 0.5
 points below that of AGCE alone, clean and at symmetric 0.8. Of two that cost nothing the one that
-is simpler to add is recommended: steps of cross entropy, then what changes the loss.
+is simpler to add is recommended: steps of cross entropy, then what changes the loss. (Changed
+before the first whole run: they are in float32, like the tables' runs, so that AGCE alone is the
+tables' own run of the same seed.)
 
 *What we expect*, from two logits with a shared part (`checks.lost_classes`): what all samples share
 is learned first, and it favours the more frequent label. The classes that flip start behind in the
@@ -70,6 +72,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from alfs_utils import records
 from alfs_utils.losses import MAELoss, from_paper
 from alfs_utils.lost_classes import lost_from_counts
 from alfs_utils.paper import protocol, short_runs
@@ -158,8 +161,8 @@ CIFAR10_PREDICTION = {
 def trial(name: str, noise: str, eta: float, seed: int, **changes) -> Trial:
     """One run of the census; `changes` are fields of `Trial` and of `RunConfig`."""
     start = {key: changes.pop(key) for key in [*changes] if key in Trial.__dataclass_fields__}
-    loss = changes.pop("loss", LOSSES[name])
-    config = protocol.run("mnist", loss, noise, eta, seed, precision="bfloat16", **changes)
+    changes = {"loss": LOSSES[name], "precision": "bfloat16"} | changes
+    config = protocol.run("mnist", changes.pop("loss"), noise, eta, seed, **changes)
     return Trial(config, **start)
 
 
@@ -208,12 +211,11 @@ PARTS = {
 
 
 def whole(name: str) -> list[Trial]:
-    """Whole runs of AGCE, two seeds: clean, symmetric 0.8, asymmetric 0.4.
+    """Whole runs of AGCE with one of `CURES`, two seeds: clean, symmetric 0.8, asymmetric 0.4.
 
-    `name` is one of `CURES`, or "nothing" for AGCE alone. The choice of the cures waits for their
-    first epochs, so these are in no part.
+    The choice of the cures waits for their first epochs, so these are in no part.
     """
-    changes = {"epochs": 50, **CURES.get(name, {})}
+    changes = {"epochs": 50, "precision": "float32", **CURES[name]}
     return [trial("AGCE", *noise, seed, **changes) for seed in range(2) for noise in WHOLE]
 
 
@@ -275,14 +277,29 @@ def _accuracy(runs):
 
 
 def cost_table(results) -> pd.DataFrame:
-    """Mean accuracy over classes and seeds of the `whole` runs so far, for each cure with any."""
-    rows = {}
-    for name in ("nothing", *CURES):
+    """What the cures cost in `whole` runs: a row for each cure and noise that has any.
+
+    Columns: `cure`, `noise`, `eta`; `seeds`, how many; `accuracy`, percent of all test images, the mean over these seeds;
+    `alone`, that of the tables' runs of AGCE with the same seeds; `difference`, in points.
+    """
+    rows = []
+    for name in CURES:
         runs = short_runs.load(results, whole(name))
-        means = {f"{n} {eta:g}": _accuracy(_of(runs, n, eta)) for n, eta in WHOLE}
-        if len(runs):
-            rows[name] = {"runs": len(runs), **means}
-    return pd.DataFrame(rows).T
+        for noise, eta in WHOLE:
+            pairs = [
+                (with_cure, alone["test_accuracy"][-1])
+                for seed, with_cure in _of(runs, noise, eta)[["init_seed", "overall"]].to_numpy()
+                if (alone := records.find(_alone(noise, eta, int(seed)), results))
+            ]
+            if pairs:
+                cured, alone = np.mean(pairs, axis=0)
+                rows.append((name, noise, eta, len(pairs), cured, alone, cured - alone))
+    columns = ["cure", "noise", "eta", "seeds", "accuracy", "alone", "difference"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _alone(noise, eta, seed):
+    return trial("AGCE", noise, eta, seed, precision="float32").config
 
 
 def _of(runs, noise, eta):

@@ -285,7 +285,7 @@ def census(argv: Sequence[str]) -> int:
     add = parser.add_argument
     add("--results", default="results", help="the folder of the results; default: results")
     add("--part", choices=room.PARTS, help="default: all, in their order of work")
-    add("--whole", metavar="CURE", help='whole runs of a cure, or of "nothing", instead')
+    add("--whole", metavar="CURE", help="whole runs of a cure instead")
     add("--list", action="store_true", help="print how much of each part is done, train nothing")
     options = parser.parse_args(argv)
 
@@ -297,7 +297,7 @@ def census(argv: Sequence[str]) -> int:
         torch.set_num_threads(1)
         trials = room.PARTS[options.part] if options.part else room.trials()
         if options.whole is not None:
-            option("--whole", options.whole, ("nothing", *room.CURES))
+            option("--whole", options.whole, [*room.CURES])
             trials = room.whole(options.whole)
         for line in short_runs.run(trials, options.results):
             print(line, flush=True)

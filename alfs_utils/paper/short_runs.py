@@ -169,6 +169,7 @@ def watch(trial: Trial) -> records.Record:
           each class in training, and how often the class was the given label of these samples
         - `train_loss`: for each such stretch, the mean loss
         - `test_accuracy`: for each class, the percentage of all its test images in the end
+        - `overall`: the percentage of all test images (older records lack it)
         - `status`: "finished", or "the training loss is nan at step 50", where the run then ended
     """
     run = _Watched(trial)
@@ -189,6 +190,7 @@ def watch(trial: Trial) -> records.Record:
             "status": looks.status,
             **looks.found,
             "test_accuracy": _shares(right, torch.bincount(labels, minlength=k)),
+            "overall": round(100 * int(right.sum()) / len(labels), 2),
             "noise_rate": run.noise_rate,
             "labels_sha256": run.labels_sha256,
             "data_sha256": run.data_sha256,
@@ -356,5 +358,5 @@ def load(results: str | os.PathLike, trials: Sequence[Trial]) -> pd.DataFrame:
     rows = [found[trial.id] for trial in trials if trial.id in found]
     flat = [{**row["config"], **row["start"], **row} for row in rows]
     columns = [f.name for f in (*fields(RunConfig), *_START)]
-    columns += ["id", "status", *LOOKS, "test_accuracy", "seconds", "device"]
+    columns += ["id", "status", *LOOKS, "test_accuracy", "overall", "seconds", "device"]
     return pd.DataFrame(flat, columns=None if flat else columns)
