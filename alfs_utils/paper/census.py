@@ -279,8 +279,9 @@ def _accuracy(runs):
 def cost_table(results) -> pd.DataFrame:
     """What the cures cost in `whole` runs: a row for each cure and noise that has any.
 
-    Columns: `cure`, `noise`, `eta`; `seeds`, how many; `accuracy`, percent of all test images, the mean over these seeds;
-    `alone`, that of the tables' runs of AGCE with the same seeds; `difference`, in points.
+    Columns: `cure`, `noise`, `eta`; `seeds`, how many; `accuracy`, percent of all test images, the
+    mean over these seeds; `alone`, that of the tables' runs of AGCE with the same seeds;
+    `difference`, in points.
     """
     rows = []
     for name in CURES:
