@@ -23,6 +23,7 @@ EXTRAS = {
     "lightning": ["lightning"],
     "transformers": ["transformers", "accelerate"],
     "skorch": ["skorch"],
+    "cleanlab": ["cleanlab"],
 }
 
 
