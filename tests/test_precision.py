@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import ROOT
 from scipy import stats
 
 from alfs_utils import records
@@ -71,3 +72,28 @@ def test_pairs_of_a_ledger(monkeypatch):
     assert (row["method"], row["eta"], row["seed"]) == ("CE", 0.8, 0)
     assert row["difference"] == 0.5 and row["limit"] == pytest.approx(4 * 0.61)
     assert (row["float32 device"], row["bfloat16 device"]) == ("A", "B")
+
+
+PAIRS = ROOT / "benchmarks" / "kernel-pairs"
+
+
+def test_the_pairs_of_the_kernel():
+    found = precision.kernel_pairs(PAIRS / "kernel", PAIRS / "stock")
+    assert 4 <= len(found) <= 8 and found["difference"].abs().max() < 0.25
+    assert (found["minutes"] < found["stock minutes"]).all()
+    assert np.allclose(found["kernel"] - found["stock"], found["difference"])
+    with pytest.raises(ValueError, match="expected a run with a kernel and one without, got"):
+        precision.kernel_pairs(PAIRS / "stock", PAIRS / "kernel")
+
+
+@pytest.mark.parametrize(
+    ("differences", "answer"),
+    [
+        ([0.1, -0.1] * 3, "no more than rounding. 6 pairs: mean difference +0.000"),
+        ([0.3] * 8, "The kernel changes more than rounding"),
+        ([-0.3] * 8, "The kernel changes more than rounding"),
+        ([0.0] * 5, "Open: expected at least 6 pairs, got 5"),
+    ],
+)
+def test_the_rule_on_the_kernel(differences, answer):
+    assert answer in precision.kernel_answer(found(differences))

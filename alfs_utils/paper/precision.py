@@ -1,14 +1,19 @@
-"""Do bfloat16 runs count as runs of a data set's cells? A rule that was fixed before the runs.
+"""Do other roundings change a run? Rules on bfloat16 and on the kernel, fixed before the runs.
 
-Twelve pairs of whole runs on MNIST, equal but for precision, were listed (`which_runs.PAIRS`)
-before any bfloat16 partner was run here or looked at. They count if the 90 % interval of the mean
-paired difference lies within +-0.25 points and no pair differs by more than 1.5 points or four
-times the paper's standard deviation of its cell, whichever is larger. If the interval is too wide
-after twelve pairs, seed 1 of the same cells is added, once; then the answer is final. Where a seed
-has both precisions, float32 is the run of the cell.
+*bfloat16.* Twelve pairs of whole runs on MNIST, equal but for precision, were listed
+(`which_runs.PAIRS`) before any bfloat16 partner was run here or looked at. They count if the 90 %
+interval of the mean paired difference lies within +-0.25 points and no pair differs by more than
+1.5 points or four times the paper's standard deviation of its cell, whichever is larger. If the
+interval is too wide after twelve pairs, seed 1 of the same cells is added, once; then the answer is
+final. Where a seed has both precisions, float32 is the run of the cell.
+
+*The kernel* of `training.fused`. Eight pairs of runs of 20 epochs, with the kernel and with torch's
+own modules, were listed (`which_runs.KERNEL_PAIRS`) before any of them was run. It changes no more
+than rounding if the 90 % interval of the mean paired difference lies within +-0.25 points.
 """
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,7 +24,7 @@ from scipy import stats
 from alfs_utils import records
 from alfs_utils.paper import protocol, which_runs
 
-__all__ = ["Answer", "answer", "interval", "pairs"]
+__all__ = ["Answer", "answer", "interval", "kernel_answer", "kernel_pairs", "pairs"]
 
 BOUND = 0.25  # points, for the interval of the mean difference
 LEVEL = 0.9
@@ -120,3 +125,52 @@ def answer(found: pd.DataFrame) -> Answer:
     if n >= FIRST and outside:
         counts = False
     return Answer(counts, n, mean, low, high, outside)
+
+
+def kernel_pairs(kernel: str | os.PathLike, stock: str | os.PathLike) -> pd.DataFrame:
+    """The pairs of `which_runs.KERNEL_PAIRS` that two ledgers have, one with each kind of run.
+
+    Both runs of a pair have the same id, so each kind has a folder of its own.
+
+    Returns
+    -------
+    DataFrame
+        `method`, `precision`; last-epoch accuracies `kernel` and `stock` in percent and their
+        `difference`; `minutes` and `stock minutes` of CPU; `device` and `stock device`.
+
+    Raises
+    ------
+    ValueError
+        If a run of the first folder had no kernel or changed it, or one of the second had one.
+    """
+    rows = []
+    for config in which_runs.kernel_pairs():
+        pair = [records.find(config, folder) for folder in (kernel, stock)]
+        if None in pair:
+            continue
+        first, second = pair
+        if not first["kernel"] or second["kernel"] or first["mixed"] or second["mixed"]:
+            seen = [record["kernel"] for record in pair]
+            raise ValueError(f"{config}: expected a run with a kernel and one without, got {seen}")
+        row = {"method": protocol.row_of(config), "precision": config.precision}
+        for name, prefix, record in (("kernel", "", first), ("stock", "stock ", second)):
+            row[name] = record["test_accuracy"][-1]
+            row[f"{prefix}minutes"] = record["cpu_seconds"] / 60
+            row[f"{prefix}device"] = record["device"]
+        rows.append(row | {"difference": row["kernel"] - row["stock"]})
+    columns = ["method", "precision", "kernel", "stock", "difference", "minutes", "stock minutes"]
+    return pd.DataFrame(rows, columns=[*columns, "device", "stock device"])
+
+
+def kernel_answer(found: pd.DataFrame) -> str:
+    """The rule, applied to `kernel_pairs`, in a sentence; six pairs at least."""
+    n = len(found)
+    if n < 6:
+        return f"Open: expected at least 6 pairs, got {n}."
+    low, high = interval(found["difference"].to_list())
+    held = -BOUND <= low and high <= BOUND
+    return (
+        f"The kernel changes {'no more' if held else 'more'} than rounding. {n} pairs: mean "
+        f"difference {found['difference'].mean():+.3f} points, 90 % interval {low:+.3f} to "
+        f"{high:+.3f}."
+    )
