@@ -393,6 +393,8 @@ def test_what_is_not_yet_run_is_counted_and_costed(ledger_of):
     text = pages.not_yet_run(runs.assign(seconds=[1800, 5400]), 6, "Table 1.", "sweep").data
     assert "Not yet run: 4 of 6 runs" in text and "<code>sweep</code>" in text
     assert "took 30 to 90 minutes each" in text and "some 4 hours" in text
+    alone = pages.not_yet_run(runs[:1].assign(seconds=1800), 2, "Table 1.", "sweep").data
+    assert "The one that is done took 30 minutes, so the rest is some 0 hours" in alone
     assert "No such run is on record" in pages.not_yet_run(runs[:0], 6, "", "").data
     assert pages.not_yet_run(runs, 2, "", "").data == ""
 

@@ -390,10 +390,13 @@ def not_yet_run(
     cost = "No such run is on record to estimate the cost from: "
     if len(done):
         minutes = done["seconds"] / 60
+        took = f"The one that is done took {minutes.mean():.0f} minutes"
+        if len(done) > 1:
+            span = f"{minutes.min():.0f} to {minutes.max():.0f}"
+            took = f"The {len(done)} that are done took {span} minutes each"
         cost = (
-            f"The {len(done)} that are done took {minutes.min():.0f} to {minutes.max():.0f} "
-            f"minutes each, so the rest is some {missing * minutes.mean() / 60:.0f} hours, one "
-            "after the other. On your machine: "
+            f"{took}, so the rest is some {missing * minutes.mean() / 60:.0f} hours, one after "
+            "the other. On your machine: "
         )
     return HTML(
         '<div class="admonition note"><p class="admonition-title">Not yet run: '
