@@ -126,6 +126,24 @@ def test_what_is_done_is_not_done_again(tmp_path, capsys):
         assert short_runs.load(tmp_path, trials).empty
 
 
+def test_float32_stands_for_a_run_that_is_missing(ledger, capsys, monkeypatch):
+    low = census.trial("AGCE", "asymmetric", 0.4, 3)
+    whole = short_runs.in_float32(low)
+    assert (low.config.precision, whole.config.precision) == ("bfloat16", "float32")
+    assert whole.id != low.id and replace(whole, config=low.config) == low
+    add(ledger, whole, lose(3))
+    assert short_runs.load(ledger, [low])["precision"].to_list() == ["float32"]
+    add(ledger, low, KEPT)
+    assert short_runs.load(ledger, [low])["precision"].to_list() == ["bfloat16"]
+
+    asked = []
+    monkeypatch.setattr(short_runs, "run", lambda trials, _: asked.extend(trials) or ())
+    part = ["census", "--results", str(ledger), "--part", "asymmetric 0.4", "--float32"]
+    assert main(part) == 0
+    missing = [t for t in census.PARTS["asymmetric 0.4"] if short_runs.load(ledger, [t]).empty]
+    assert len(missing) == 76 and asked == [short_runs.in_float32(t) for t in missing]
+
+
 def test_the_command_lists_the_parts(tmp_path, capsys):
     assert main(["census", "--results", str(tmp_path), "--list"]) == 0
     assert "   0 of   80  asymmetric 0.4\n" in capsys.readouterr().out
@@ -186,21 +204,23 @@ def lose(*classes):
     return [0.5 if c in classes else 99.0 for c in range(10)]
 
 
+def add(folder, trial, shares, **more):
+    """Write a made-up run."""
+    counts = [0 if share < 10 else 100 for share in shares]
+    looks = {"predicted": [counts], "given": [[100] * 10], "steps": [0, 100]}
+    looks |= {"test_accuracy": shares, "lead": [None, [None] * 10]} | more
+    record = {"id": trial.id, "config": asdict(trial.config), "start": trial.start, **looks}
+    records.pack(records.seal(record), folder / short_runs.FILE)
+
+
 @pytest.fixture
 def ledger(tmp_path):
     """Made-up runs: AGCE loses 7 with seeds 0 and 1, and with cross entropy first with neither."""
 
-    def add(trial, shares):
-        counts = [0 if share < 10 else 100 for share in shares]
-        looks = {"predicted": [counts], "given": [[100] * 10], "steps": [0, 100]}
-        looks |= {"test_accuracy": shares, "lead": [None, [None] * 10]}
-        record = {"id": trial.id, "config": asdict(trial.config), "start": trial.start, **looks}
-        records.pack(records.seal(record), tmp_path / short_runs.FILE)
-
     for seed, shares in enumerate([lose(7), lose(3, 7), KEPT]):
-        add(census.trial("AGCE", "asymmetric", 0.4, seed), shares)
+        add(tmp_path, census.trial("AGCE", "asymmetric", 0.4, seed), shares)
     for seed in range(2):
-        add(census.trial("AGCE", "asymmetric", 0.4, seed, ce_steps=100), KEPT)
+        add(tmp_path, census.trial("AGCE", "asymmetric", 0.4, seed, ce_steps=100), KEPT)
     return tmp_path
 
 
@@ -226,9 +246,7 @@ def test_whole_runs_and_what_a_cure_costs(ledger, capsys, monkeypatch):
 
     # Symmetric 0.8, two seeds; of the second, the run of AGCE alone is missing.
     for trial, overall in ((trials[1], 96.5), (trials[4], 90.0)):
-        looks = {"test_accuracy": KEPT, "overall": overall}
-        record = {"id": trial.id, "config": asdict(trial.config), "start": trial.start, **looks}
-        records.pack(records.seal(record), ledger / short_runs.FILE)
+        add(ledger, trial, KEPT, overall=overall)
     tables = census.trial("AGCE", "symmetric", 0.8, 0, precision="float32").config
     assert protocol.differences(tables) == {} and protocol.row_of(tables) == "AGCE"
     alone = {records.run_id(tables): {"test_accuracy": [50.0, 97.0]}}

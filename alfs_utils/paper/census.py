@@ -10,6 +10,7 @@ and are not among the runs here.
 thread. Looks are every 25 to 50 steps on the first 1,000 test images; the last word is that of all
 10,000 (`short_runs`). `PARTS` has them in their order of work, seeds outermost within a part, so
 that every beginning is worth something: a part counts for the seeds that all its losses have.
+(Noted afterwards: a later CPU had no bfloat16 units, and made what was missing in float32.)
 
 **The readings.** A class is *lost* at a look if fewer than `LOST` % of its test images are right:
 at ten classes, chance. A run *loses a class* if one is lost after its last step. It was lost

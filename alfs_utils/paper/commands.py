@@ -286,6 +286,7 @@ def census(argv: Sequence[str]) -> int:
     add("--results", default="results", help="the folder of the results; default: results")
     add("--part", choices=room.PARTS, help="default: all, in their order of work")
     add("--whole", metavar="CURE", help="whole runs of a cure instead")
+    add("--float32", action="store_true", help="where a CPU has no bfloat16: what has no run yet")
     add("--list", action="store_true", help="print how much of each part is done, train nothing")
     options = parser.parse_args(argv)
 
@@ -299,6 +300,9 @@ def census(argv: Sequence[str]) -> int:
         if options.whole is not None:
             option("--whole", options.whole, [*room.CURES])
             trials = room.whole(options.whole)
+        if options.float32:
+            missing = [t for t in trials if short_runs.load(options.results, [t]).empty]
+            trials = map(short_runs.in_float32, missing)
         for line in short_runs.run(trials, options.results):
             print(line, flush=True)
         return 0

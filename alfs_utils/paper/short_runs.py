@@ -32,7 +32,7 @@ from alfs_utils.training import RunConfig, transition_matrix
 from alfs_utils.training.environment import device_of
 from alfs_utils.training.loop import SCHEDULES, Run
 
-__all__ = ["Trial", "load", "run", "watch"]
+__all__ = ["Trial", "in_float32", "load", "run", "watch"]
 
 FILE = Path("lost-classes", "short-runs.jsonl")  # below the folder of the results
 LOOKS = ("steps", "accuracy", "lead", "predicted", "given", "train_loss")  # see `watch`
@@ -317,6 +317,11 @@ def run(trials: Iterable[Trial], results: str | os.PathLike = "results") -> Iter
         yield f"{trial}: worst class {worst:.1f} %, {record['seconds']:.0f} s, {record['status']}"
 
 
+def in_float32(trial: Trial) -> Trial:
+    """The same trial in float32."""
+    return replace(trial, config=replace(trial.config, precision="float32"))
+
+
 def _done(results):
     """Ids in the file; damaged lines have none, so their trials are run again."""
     return _found(results).keys()
@@ -349,14 +354,16 @@ def _read(path, *_):
 def load(results: str | os.PathLike, trials: Sequence[Trial]) -> pd.DataFrame:
     """The runs of these trials that the file has, in the order of the trials.
 
+    Where a trial has no run in its own precision, the one in float32 stands for it.
+
     Returns
     -------
     DataFrame
         The entries of `watch`, with those of `config` and `start` as columns of their own.
     """
     found = _found(results)
-    rows = [found[trial.id] for trial in trials if trial.id in found]
-    flat = [{**row["config"], **row["start"], **row} for row in rows]
+    rows = [found.get(trial.id) or found.get(in_float32(trial).id) for trial in trials]
+    flat = [{**row["config"], **row["start"], **row} for row in rows if row]
     columns = [f.name for f in (*fields(RunConfig), *_START)]
     columns += ["id", "status", *LOOKS, "test_accuracy", "overall", "seconds", "device"]
     return pd.DataFrame(flat, columns=None if flat else columns)
