@@ -12,7 +12,7 @@ import pytest
 from alfs_utils import data, records
 from alfs_utils.losses import AGCELoss, FocalLoss, from_paper
 from alfs_utils.losses.settings import ROWS
-from alfs_utils.paper import comparison, figures, pages, protocol
+from alfs_utils.paper import comparison, figures, pages, precision, protocol
 from alfs_utils.paper.printed import CELLS
 from alfs_utils.paper.printed import cells as printed_cells
 from alfs_utils.training import History, RunConfig
@@ -149,6 +149,25 @@ def test_one_changed_field_puts_a_run_apart_and_is_named(ledger_of, name):
     assert list(others["last"]) == [12.0]
     assert others["reason"].item() == f"{name} = {CHANGES[name]}"
     assert cell_of(ledger).mean == 96.0
+
+
+@pytest.mark.parametrize("counts", [True, False, None])
+def test_bfloat16_is_in_a_cell_if_the_rule_says_so_and_there_is_no_float32(
+    ledger_of, monkeypatch, counts
+):
+    answer = precision.Answer(counts, 12, 0.0, -0.1, 0.1, 0)
+    monkeypatch.setattr(precision, "answer", lambda found: answer)
+
+    def low(seed, **changes):
+        return protocol.run("mnist", LOSS, "symmetric", 0.8, seed, precision="bfloat16", **changes)
+
+    few = low(2, epochs=20)
+    ledger = ledger_of(*three(96.0), (low(0), 12.0), (low(1), 97.0), (few, 13.0))
+    cell = cell_of(ledger)
+    assert (cell.n, cell.mean) == ((2, 96.5) if counts else (1, 96.0))
+    assert cell.precision == ("bfloat16, float32" if counts else "float32")
+    _, others = comparison.split(ledger, "mnist")
+    assert sorted(others["last"]) == ([12.0, 13.0] if counts else [12.0, 13.0, 97.0])
 
 
 @pytest.mark.parametrize(

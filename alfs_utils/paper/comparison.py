@@ -1,12 +1,13 @@
 """Ours beside the paper's: which runs of the ledger are cells of Tables 1 and 2, and what they say.
 
-A run belongs to a cell if and only if `protocol.differences` finds none. All other runs (fewer
-images or epochs, another precision, the repository's settings, one noise draw for several initial
-weights) are kept apart, with the difference in words.
+A run belongs to a cell if and only if `protocol.differences` finds none, but for bfloat16 on MNIST
+if `precision.answer` says that it counts. All other runs (fewer images or epochs, another
+precision, the repository's settings, one noise draw for several initial weights) are kept apart,
+with the difference in words.
 """
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 from alfs_utils import asymmetry, data, noise
 from alfs_utils._arguments import option
 from alfs_utils.losses import Normalized, from_paper
-from alfs_utils.paper import census, protocol
+from alfs_utils.paper import census, precision, protocol
 from alfs_utils.paper.printed import CELLS, cell
 from alfs_utils.paper.sentences import CLAIMS
 from alfs_utils.training import RunConfig
@@ -113,6 +114,8 @@ def split(ledger: pd.DataFrame, dataset: str) -> tuple[pd.DataFrame, pd.DataFram
     configs = [_config_of(row) for row in ours.to_dict("records")]
     reasons = [_reason(c, s) for c, s in zip(configs, ours["status"], strict=True)]
     cells = [protocol.cell_of(config) for config in configs]
+    if dataset == "mnist" and precision.answer(precision.pairs(ledger)).counts:
+        reasons = _with_bfloat16(configs, reasons)
     official = {
         found
         for found, reason, name in zip(cells, reasons, ours["dataset"], strict=True)
@@ -136,6 +139,18 @@ def split(ledger: pd.DataFrame, dataset: str) -> tuple[pd.DataFrame, pd.DataFram
 
 def _config_of(row):
     return RunConfig(**{field.name: row[field.name] for field in fields(RunConfig)})
+
+
+def _with_bfloat16(configs, reasons):
+    """The reasons, but none for a bfloat16 run of which there is no float32 twin."""
+    whole = {config for config, reason in zip(configs, reasons, strict=True) if not reason}
+
+    def left(config, reason):
+        twin = replace(config, precision="float32")
+        alone = reason == "precision = bfloat16" and twin not in whole
+        return "" if alone else reason
+
+    return [left(*pair) for pair in zip(configs, reasons, strict=True)]
 
 
 def _reason(config, status):
@@ -163,8 +178,9 @@ def compare(ledger: pd.DataFrame, dataset: str) -> pd.DataFrame:
         means of the `best` epoch's and of that which `noisy_validation` labels choose;
         `paper_mean`, `paper_std`; `difference`, ours less the paper's; `outcome`, see
         the function; `c_r` and `certificate`, see `certificate`; `hours` of a run, on average.
-        `mixture`: empty, or how many seeds keep all classes where others lose one. Then `mean` is
-        that of the seeds that keep all, `std` is NaN and `outcome` "mixture": see `paper.census`.
+        `precision` of the runs. `mixture`: empty, or how many seeds keep all classes where others
+        lose one. Then `mean` is that of the seeds that keep all, `std` is NaN and `outcome`
+        "mixture": see `paper.census`.
         Accuracies in percent; NaN where there is nothing.
     """
     runs, _ = split(ledger, dataset)
@@ -204,6 +220,7 @@ def _row(cell, runs):
         "mixture": words,
         "c_r": c_r,
         "certificate": certified,
+        "precision": ", ".join(sorted(set(runs["precision"]))),
         "hours": runs["seconds"].mean() / 3600 if n else math.nan,
     }
 

@@ -334,7 +334,8 @@ def _cell_text(cell, shade):
     shown = f"{paper} {CERTIFICATE_MARKS[cell.certificate]}"
     text = f'<span title="{about}" style="{style}">{shown}</span>'
     if cell.n:
-        ours = f"{_plus_minus(cell.mean, cell.std)} ({cell.n})"
+        low = "" if cell.precision == "float32" else f", {cell.precision}"
+        ours = f"{_plus_minus(cell.mean, cell.std)} ({cell.n}{low})"
         text += "<br>" + _badge(cell.outcome, cell.mixture or ours)
         text += f"<br>{_small(_difference(cell))}"
     return text
