@@ -571,7 +571,7 @@ COMMAND = """
 
     from alfs_utils.__main__ import main
     from alfs_utils.data import webvision
-    from alfs_utils.paper import commands, protocol
+    from alfs_utils.paper import protocol, table_3
     from alfs_utils.training import loop
     from alfs_utils.training.environment import processes
 
@@ -591,7 +591,7 @@ COMMAND = """
 
     loop.Run.save = save_and_die
     with processes("cpu"):  # torchrun's meeting point serves once
-        commands.processes = contextlib.nullcontext
+        table_3.processes = contextlib.nullcontext
         for results in sys.argv[1:]:
             row = ["--row", "NCE+AGCE", "--device", "cpu"]
             if main(["webvision", "train", *row, "--results", results]):

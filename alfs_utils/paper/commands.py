@@ -12,15 +12,13 @@ from pathlib import Path
 
 import torch
 
-from alfs_utils import data, records, training
+from alfs_utils import data, records
 from alfs_utils import sweep as sweep_runs
 from alfs_utils._arguments import integer, option
 from alfs_utils.data import human as human_labels
 from alfs_utils.data import webvision as webvision_data
-from alfs_utils.losses import from_paper
 from alfs_utils.losses.settings import ROWS
-from alfs_utils.paper import protocol, which_runs
-from alfs_utils.training.environment import process, processes
+from alfs_utils.paper import table_3, which_runs
 
 
 def _guarded(action: Callable[[], int]) -> int:
@@ -195,32 +193,17 @@ def _verify(options):
     return 0
 
 
-def _row(options):
-    loss = from_paper(options.row, "webvision")
-    return protocol.run(
-        "webvision-mini", loss, "none", 0, options.seed, precision=options.precision
-    )
-
-
 def _estimate_row(options):
-    config = _row(options)
-    seconds = training.seconds_per_epoch(config, options.device, steps=10)
-    hours = seconds * config.epochs / 3600
+    config = table_3.row(options.row, options.seed, options.precision)
+    seconds, hours = table_3.estimate(config, options.device)
     print(f"{seconds:.0f} s per epoch, {hours:.1f} hours per run on one {options.device}")
     return 0
 
 
 def _train_row(options):
-    config = _row(options)
-    webvision_data.check_whole(data.load(config.dataset))
-    with processes(options.device) as device:
-        outcome, message = sweep_runs.train_into(
-            options.results, config, device, weights=options.weights
-        )
-        if outcome == "elsewhere":
-            raise ValueError(f"{records.checkpoint_of(config, options.results)}: {message}")
-        if process()[0] == 0:
-            print(f"{outcome}: {message}")
+    config = table_3.row(options.row, options.seed, options.precision)
+    if done := table_3.train(config, options.device, options.results, options.weights):
+        print(done)
     return 0
 
 
