@@ -167,10 +167,11 @@ def kernel_answer(found: pd.DataFrame) -> str:
     n = len(found)
     if n < 6:
         return f"Open: expected at least 6 pairs, got {n}."
+    pairs = f"{n} of {len(which_runs.KERNEL_PAIRS)} pairs"
     low, high = interval(found["difference"].to_list())
     held = -BOUND <= low and high <= BOUND
     return (
-        f"The kernel changes {'no more' if held else 'more'} than rounding. {n} pairs: mean "
+        f"The kernel changes {'no more' if held else 'more'} than rounding. {pairs}: mean "
         f"difference {found['difference'].mean():+.3f} points, 90 % interval {low:+.3f} to "
         f"{high:+.3f}."
     )
