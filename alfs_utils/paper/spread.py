@@ -8,8 +8,8 @@ Four losses, scaled and with step sizes chosen as in `people`; 30 epochs. *Cross
 and orders 0 to 5 each, 216 runs of a loss. *One at a time*: 20 values of one seed, the others 0.
 
 **Digits**, four seeds: the same and the augmentation. The default of `RunConfig` (symmetric 0.6, 40
-epochs) with CE and AGCE; three values of each seed, crossed: 81 runs of a loss. (Noted afterwards:
-time was enough for 36 of them, draws 0 and 2 with weights 1 and 2.)
+epochs) with CE and AGCE; three values of each seed, crossed: 81 runs of a loss. (A first record had
+36 of them, draws 0 and 2 with weights 1 and 2. All were then run on another kind of CPU.)
 
 **The split** (`split`) is an analysis of variance. A run repeats bit for bit, so without a second
 run of the same seeds all interactions are the rest. The share of a main effect in the sum of
