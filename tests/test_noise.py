@@ -804,6 +804,7 @@ def test_labels_that_the_matrix_excludes_are_refused():
         NoisyLabels(np.array([1]), np.array([1]), always, 0, "exact")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes (not on Windows)")
 def test_a_pipe_does_not_hang(tmp_path):
     path = sample().save(tmp_path / "labels")
     path.unlink()
