@@ -25,7 +25,8 @@ def replacing(path: Path, name: str | None = None) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f".{path.name}.{name or uuid.uuid4().hex}")
     try:
-        with open(temporary, "wb") as file:
+        temporary.unlink(missing_ok=True)  # what a link leads to is not ours
+        with open(temporary, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -65,6 +65,7 @@ _FLIPS = {
 _TAG = 0x6E6F697365  # keeps the noise stream apart from others that start from the same seed
 _GENERATOR = f"PCG64(SeedSequence([seed, {_TAG}]))"
 _COUNTS = ("iid", "exact", "official_alfs", "human", "sample")
+_LARGEST = 2**31  # bytes of the arrays of a file
 _MOST_CLASSES = 2**15  # a matrix of so many classes takes 8 GB
 # The errors that json, zipfile and NumPy raise for damaged data.
 _UNREADABLE = (
@@ -291,6 +292,9 @@ class NoisyLabels:
         """
         if not self._is_as_drawn():
             raise ValueError(f"labels: expected those that {self._made()} draws, got others")
+        size = sum(x.nbytes for x in (self.labels, self.clean, self.T)) + 100_000
+        if size > _LARGEST:
+            raise ValueError(f"T: expected arrays of at most {_LARGEST} bytes to save, got {size}")
         path, card_path = _paths(path)
         arrays = io.BytesIO()
         np.savez_compressed(arrays, labels=self.labels, clean=self.clean, T=self.T)
@@ -323,6 +327,7 @@ class NoisyLabels:
             card = json.loads(text)
             said = dict(card["facts"], generator=card["generator"])
             with np.load(data, allow_pickle=False) as file:
+                _check_unpacked(file.zip, said)
                 noisy = cls(file["labels"], file["clean"], file["T"], **card["made"])
         except _UNREADABLE as error:
             raise ValueError(
@@ -616,6 +621,15 @@ def _frozen(values):
 
 def _sha256(values):
     return hashlib.sha256(values.astype(values.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
+def _check_unpacked(archive, said):
+    """Refuse an archive that would unpack to more than the card says, or to more than 2 GB."""
+    n, k = (integer(name, said[name], 1) for name in ("num_samples", "num_classes"))
+    most = min(16 * n + 8 * k**2 + 100_000, _LARGEST)  # and what comes before the numbers
+    size = sum(part.file_size for part in archive.infolist())
+    if size > most:
+        raise ValueError(f"expected at most {most} bytes unpacked, got {size}")
 
 
 def _paths(path):

@@ -330,7 +330,8 @@ def _mine(checkpoint: Path, wanted: bool) -> Iterator[bool]:
     with locked(checkpoint.with_suffix(".lock"), 0.5) as mine:
         try:
             if mine:
-                with open(_room(checkpoint), "wb") as file:
+                _room(checkpoint).unlink(missing_ok=True)  # left by a kill, or a link
+                with open(_room(checkpoint), "xb") as file:
                     file.write(bytes(RESERVE))
             yield mine
         finally:

@@ -229,3 +229,17 @@ def test_class_weights_that_are_none(bad):
 def test_class_weights_as_people_have_them():
     for weight in ([1, 2, 3], (1.0, 2.0, 3.0), torch.tensor([1.0, 2.0, 3.0]).numpy(), range(1, 4)):
         assert L.CELoss(weight=weight).weight.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("loss", [L.CELoss(), L.NCELoss(), L.AGCELoss(a=1, q=0.5), L.NLNLLoss()])
+def test_what_lies_on_another_device_is_named(loss):
+    here, there = torch.zeros(2, 2), torch.empty(2, 2, device="meta")
+    index = torch.tensor([0, 1])
+    for input, target, message in (
+        (there, index, "target: expected one on meta, got cpu"),
+        (here, index.to("meta"), "target: expected one on cpu, got meta"),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            loss(input, target)
+    with pytest.raises(ValueError, match=r"^weight: expected one on meta, got cpu$"):
+        L.AGCELoss(a=1, q=0.5, weight=[1.0, 2.0])(there, index.to("meta"))

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import time
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from fractions import Fraction
@@ -803,12 +804,37 @@ def test_labels_that_the_matrix_excludes_are_refused():
         NoisyLabels(np.array([1]), np.array([1]), always, 0, "exact")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes (not on Windows)")
 def test_a_pipe_does_not_hang(tmp_path):
     path = sample().save(tmp_path / "labels")
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(ValueError, match=r"labels\.npz: expected a regular file"):
         NoisyLabels.load(path)
+
+
+@pytest.mark.parametrize("card", ["honest", "lying"])
+def test_what_would_fill_the_memory_is_not_unpacked(tmp_path, monkeypatch, card):
+    """50 kB that unpack to 40 MB of zeros."""
+    path = sample().save(tmp_path / "labels")
+    with np.load(path) as file:
+        arrays = dict(file) | {"labels": np.zeros(5_000_000, np.int64)}
+    np.savez_compressed(path, **arrays)
+    if card == "lying":
+        change_card(lambda card: card["facts"].update(num_samples=10**12))(path)
+        monkeypatch.setattr(noise, "_LARGEST", 10_000_000)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"^path: .*expected at most \d+ bytes unpacked, got 4"):
+        NoisyLabels.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_what_load_would_refuse_is_not_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(noise, "_LARGEST", 11_000)
+    with pytest.raises(ValueError, match=r"^T: expected arrays of at most 11000 bytes to save"):
+        sample().save(tmp_path / "labels")
+    assert not list(tmp_path.iterdir())
 
 
 def test_no_damage_goes_unnoticed(tmp_path):

@@ -258,7 +258,7 @@ def test_what_is_no_file_is_named_and_stops_nothing(record, tmp_path, kind):
 def flips_accepted(path, times, seed):
     """Of so many single bit flips of a record, how many are read with another content."""
     good, choice, accepted = path.read_bytes(), random.Random(seed), 0
-    for _ in range(4):
+    for _ in range(times):
         bad, bit = bytearray(good), choice.randrange(8 * len(good))
         bad[bit // 8] ^= 1 << bit % 8
         with contextlib.suppress(ValueError):

@@ -765,6 +765,16 @@ def test_a_full_disk_costs_a_warning_not_the_run(tmp_path, monkeypatch, every_st
     assert os.listdir(folder) == ["run.ckpt"] and path.read_bytes() == before
 
 
+def test_a_link_in_the_way_of_a_checkpoint_leads_to_no_write(tmp_path):
+    path, theirs = tmp_path / "run.ckpt", tmp_path / "theirs"
+    theirs.write_text("not ours")
+    (tmp_path / ".run.ckpt.part").symlink_to(theirs)
+    checkpoint.write_checkpoint(path, {"a": 1})
+    assert content_of(path) == {"a": 1} and not path.is_symlink()
+    assert theirs.read_text() == "not ours"
+    assert sorted(os.listdir(tmp_path)) == ["run.ckpt", "theirs"]
+
+
 def trained_elsewhere(config, path):
     torch.set_num_threads(1)
     loop.CHECKPOINT_SECONDS = -1.0  # after every step

@@ -25,7 +25,7 @@ LOG_HALF = math.log(0.5)
 
 
 def check_call(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> bool:
-    """Check every shape and dtype; return whether the targets are class probabilities."""
+    """Check every shape, dtype and device; return whether the targets are class probabilities."""
     for name, tensor in (("input", input), ("target", target)):
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
@@ -33,6 +33,9 @@ def check_call(input: Tensor, target: Tensor, weight: Tensor | None, ignore_inde
             raise TypeError(f"{name}: expected a dense tensor, got {tensor.layout}")
     if not input.is_floating_point():
         raise TypeError(f"input: expected floating-point logits, got {input.dtype}")
+    for name, tensor in (("target", target), ("weight", weight)):
+        if tensor is not None and tensor.device != input.device:
+            raise ValueError(f"{name}: expected one on {input.device}, got {tensor.device}")
     shape = tuple(input.shape)
     if not shape:
         raise ValueError("input: expected shape (C,), (N, C) or (N, C, d1, ...), got ()")

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-import numpy as np
-
 from alfs_utils import noise
 from alfs_utils.training.config import RunConfig
 from alfs_utils.training.environment import Environment
@@ -127,8 +125,9 @@ class History:
         """
         if not self.half_agreement or self.config.noise not in noise.KINDS:
             return math.nan
-        chosen = np.argmax(self.half_agreement, axis=0)
-        return float(np.mean([self.half_accuracy[chosen[h]][1 - h] for h in (0, 1)]))
+        agreement = [[pair[half] for pair in self.half_agreement] for half in (0, 1)]
+        chosen = [half.index(max(half)) for half in agreement]
+        return sum(self.half_accuracy[chosen[h]][1 - h] for h in (0, 1)) / 2
 
 
 def failed_epoch(status: str) -> int | None:
@@ -149,7 +148,7 @@ def check_curves(curves: Mapping[str, Any], epochs: int) -> None:
             if name != "memorised" or values != []:  # there may be no wrong labels
                 raise ValueError(f"{name}: expected a list of {epochs} epochs, got {values!r:.60}")
         if name.startswith("half"):
-            if not all(isinstance(pair, list) and len(pair) == 2 for pair in values):
+            if not ({list}.issuperset(map(type, values)) and {2}.issuperset(map(len, values))):
                 raise ValueError(f"{name}: expected two numbers for each epoch")
             values = list(chain.from_iterable(values))
         if not {float, int}.issuperset(map(type, values)) or not math.isfinite(sum(values)):
