@@ -16,6 +16,7 @@ from alfs_utils._piecewise import PiecewiseLinear
 SHAPES = {"convex": 1, "concave": -1}
 EXACT_AT = [Fraction(j, 7) for j in range(8)] + [Fraction(1, 2), Fraction(1, 2**40)]
 CLOSE = 2.0 ** -np.arange(24.0, 53.0)  # distances over which any l is smooth, but for rounding
+APART = 2.0 ** -np.arange(8.0, 24.0)  # single precision makes larger steps
 SHAPE_OR_KNOTS = (
     "a method slope and shape='convex', or shape='concave', if l is so; "
     "a PiecewiseLinear; or a sum of the library's losses"
@@ -103,7 +104,7 @@ def of_callable(loss):
         raise TypeError(f"loss: expected a loss or a function l(u), got {shown(loss)}")
     try:
         exact = all(isinstance(loss(u), Fraction | int) for u in EXACT_AT)
-    except (TypeError, ArithmeticError, ValueError):  # NumPy's functions refuse Fractions
+    except (TypeError, ArithmeticError, ValueError, RuntimeError):  # NumPy and torch: no Fractions
         exact = False
 
     def on_arrays(function):
@@ -134,12 +135,16 @@ def roughness(value):
     """Estimate the rounding error of float values of l: the roughness of l between close numbers.
 
     The fourth differences of a smooth l are almost 0, and rounding adds more than its own error to
-    them: they show the steps of u + 1e5 as well as the last bits of a logarithm.
+    them: they show the steps of u + 1e5 as well as the last bits of a logarithm. So do the eighth
+    differences of numbers further apart, up to 1/32, which also show single precision. There l may
+    have a kink, next to a few of the numbers; so their median counts.
     """
-    start = (np.arange(1, 12) * (math.sqrt(5) - 1) / 2) % 0.98 + 0.01
-    u = start[:, None, None] + CLOSE[:, None] * np.arange(5.0)
-    l = value(u)
-    return float(np.abs(np.diff(l, 4, axis=-1)).max() / 2 + 2.0**-52 * np.abs(l).max())
+    start = ((np.arange(1, 12) * (math.sqrt(5) - 1) / 2) % 0.98 + 0.01)[:, None, None]
+    l = value(start + CLOSE[:, None] * np.arange(5.0))
+    close = np.abs(np.diff(l, 4, axis=-1)).max() / 2
+    apart = value(start * (1 - 8 * APART[:, None]) + APART[:, None] * np.arange(9.0))
+    steps = np.abs(np.diff(apart, 8, axis=-1)).max(axis=(1, 2)) / 24
+    return float(max(close, np.median(steps)) + 2.0**-52 * np.abs(l).max())
 
 
 def declare(part, shape):

@@ -786,6 +786,28 @@ def test_rounding_refutes_no_concave_formula(l, w):
     assert certify(l, w, "concave").asymmetric is True
 
 
+def test_a_function_in_torch_is_taken():
+    """It refuses Fractions with a RuntimeError, and keeps single precision."""
+
+    def typed(u):
+        return (1000 - torch.tensor(u)) ** 0.5 - 999**0.5
+
+    assert certify(typed, [1.0005, 1.0]).verdict == "undecided"
+    assert certify(typed, [1.0005, 1.0], "concave").asymmetric is True
+
+
+@pytest.mark.parametrize("q", [1.1, 1.5, 2.0, 3.0])
+def test_single_precision_refutes_no_concave_formula(q):
+    one, a, q = np.float32(1), np.float32(767.3), np.float32(q)
+
+    def typed(u):
+        return float(((a + one) ** q - (a + np.float32(u)) ** q) / q)
+
+    for w in ([1.0005, 1.0, 0.9], [1.00002, 1.0]):
+        assert certify(typed, w).verdict == "undecided"
+        assert certify(typed, w, "concave").asymmetric is True
+
+
 @pytest.mark.parametrize(
     ("l", "shape", "verdict"),
     [

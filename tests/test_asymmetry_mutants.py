@@ -48,7 +48,8 @@ MUTANTS = {
     "no local minimum, but a yes": ("_branch_and_bound", "            return False, None  # not even", "            return True, None  # not even"),
     "pieces: convex and concave swapped": ("_branch_and_bound", "cells.append((a, b, high >= 0))", "cells.append((a, b, high < 0))"),
     # a user's own l
-    "noise: none": ("_parts", "np.abs(np.diff(l, 4, axis=-1)).max() / 2", "0"),
+    "noise: none": ("_parts", "max(close, np.median(steps))", "0"),
+    "noise: of double precision only": ("_parts", "max(close, np.median(steps))", "close"),
     "slopes: measured": ("_parts", 'return replace(part, missing="the derivative of l, as a method slope(u)")', "return replace(part, ratio=quotient(chords[-1], chords[0]), sharp=True, strict=True)"),
     "flat end: overlooked": ("_parts", "strict=g1 > error", "strict=True"),
     "exact: seen at 1/2 alone": ("_parts", "EXACT_AT = [Fraction(j, 7) for j in range(8)] + ", "EXACT_AT = "),
@@ -127,6 +128,7 @@ def checks():
         return (math.pow(1e4 - u, 0.5) - math.pow(9999, 0.5)) / 0.5
 
     yield "noise", lambda: T.test_rounding_refutes_no_concave_formula(floats_only, [0.6, 0.4])
+    yield "single", lambda: T.test_single_precision_refutes_no_concave_formula(1.5)
     for loss, l in T.CLOSE:
         yield "close", lambda loss=loss, l=l: T.test_mixed_sums_are_decided_close(loss, l)
     for loss, l in T.CLOSE + T.MORE:

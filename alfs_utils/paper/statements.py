@@ -57,6 +57,12 @@ STATEMENTS = (
     ),
     Statement(
         "Introduction",
+        "networks with many parameters fit random labels (Zhang et al.)",
+        note="drawn: chapter 10 counts the wrong labels that a network repeats",
+        notebook="10-robustness",
+    ),
+    Statement(
+        "Introduction",
         "symmetric losses are robust to symmetric noise",
         ("symmetric.ghosh_symmetric_noise",),
     ),
@@ -87,6 +93,12 @@ STATEMENTS = (
         "Introduction, Section 2.3",
         "the symmetric condition is too stringent to find a convex loss",
         ("asymmetric.symmetric_and_convex",),
+    ),
+    Statement(
+        "Introduction, Section 2.3",
+        "symmetric losses usually underfit",
+        note="open: names no measure; the rows on MAE and on NCE have what can be checked",
+        notebook="05-symmetric-and-sums",
     ),
     Statement(
         "Equation (1)",
@@ -164,7 +176,8 @@ STATEMENTS = (
     Statement("Definition 2", "strictly asymmetric", ("asymmetric.strict_asymmetry",)),
     Statement(
         "Section 3.2",
-        "mis-classification as without noise; noisy labels' contribution eliminated",
+        "the largest takes all: mis-classification as without noise, noisy labels' contribution "
+        "eliminated",
         ("tolerance.theorem_4",),
     ),
     Statement(
@@ -237,6 +250,12 @@ STATEMENTS = (
         "Section 3.3",
         "asymmetric losses are suitable for the active-passive framework",
         ("symmetric.nce_plus_alf",),
+    ),
+    Statement(
+        "Section 3.3",
+        "in this framework their performance is better or at least comparable",
+        note="open: names no measure; the sentences on NCE+ALF are read one by one",
+        notebook="17-verdict",
     ),
     Statement(
         "Theorem 5",
