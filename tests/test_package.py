@@ -80,8 +80,10 @@ for name in ("scipy", "pandas", "sklearn", "seaborn", "torchvision", "tqdm", "fi
         pass
 """
 FIRST_FLOOR = """
-from alfs_utils import asymmetry, estimation, classes, losses, noise
+from alfs_utils import asymmetry, estimation, classes, instance_noise, losses, noise
+from alfs_utils.lost_classes import lost_classes
 from alfs_utils.recommend import recommend
+from alfs_utils.suspicious import suspicious
 clean, T = np.arange(3).repeat(200), noise.symmetric(3, 0.4)
 z, y = torch.randn(8, 3, requires_grad=True), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
 total = losses.NCELoss() + 4 * losses.from_paper("AGCE", "cifar10")
@@ -97,6 +99,10 @@ assert 6 in asymmetry.admissible(losses.AGCELoss, T, q=0.5)
 c = estimation.clean_level_interval(estimation.count_matrix(clean=clean, noisy=noisy.labels))
 assert c.low < noise.clean_level(T) < c.high and classes.NUM_CLASSES["cifar10"] == 10
 assert recommend(clean=clean, noisy=noisy.labels).choice.verdict == "asymmetric"
+by_sample, posterior = instance_noise.part_dependent(clean, np.eye(3)[clean], 0.3, 0, norm=1.0)
+assert posterior.shape == (600, 3) and 0.2 < by_sample.rate < 0.4
+assert lost_classes(np.zeros(600, int), noisy.labels) == [1, 2]
+assert noisy.mask[suspicious(noisy.labels, logits=np.eye(3)[clean])[: noisy.mask.sum()]].all()
 """
 PLOTS = """
 import matplotlib
