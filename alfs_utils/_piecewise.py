@@ -66,7 +66,7 @@ class PiecewiseLinear:
 
     @cached_property
     def worst(self):
-        """A cache for `worst_vertex`: many rows of a noise model have the same weights."""
+        """A cache for `worst_vertex`, since many rows of a noise model have the same weights."""
         return {}
 
 

@@ -165,7 +165,7 @@ class Minimum:
 
     @property
     def gap(self) -> float:
-        """risk - lower_bound >= 0: how far the risk can be above the global minimum."""
+        """How far the risk can be above the global minimum, risk - lower_bound >= 0."""
         return self.risk - self.lower_bound
 
 

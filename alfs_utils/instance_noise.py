@@ -181,6 +181,8 @@ def from_posterior(
     NoisyLabels
         Its `T` is `class_matrix(labels, posterior)`, its `counts` are "sample".
 
+    Examples
+    --------
     >>> from_posterior([0, 0, 1], [[1, 0], [0, 1], [0, 1]], seed=0).labels
     array([0, 1, 1])
     """

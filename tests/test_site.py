@@ -243,6 +243,19 @@ def test_captions_say_table_above_tables_and_figure_below_figures(site):
 # --- routes, and the words of the glossary -----------------------------------------------------
 
 
+def test_no_line_ends_before_a_sign_or_within_an_option():
+    plain = (
+        '<p title="5 % x">between 95 and 100 % of 1.2 ± 0.3</p><pre>80 % ± 1\n</pre>'
+        "<code>make --list -m x--y 5 %</code><svg><text>5 %</text></svg> 3 %"
+    )
+    joined = extension("unbroken").joined(plain)
+    assert joined.replace("\N{NO-BREAK SPACE}", " ") == plain.replace(
+        "--list", '<span class="alf-option">--list</span>'
+    )
+    assert joined.count("\xa0") == 4
+    assert all(words in joined for words in ("100\xa0%", "1.2\xa0±\xa00.3<", " 3\xa0%"))
+
+
 def test_the_words_of_a_page_are_counted_without_code_proofs_and_sources():
     text = (
         "# Two words\n\nThe loss $\\ell(u) = 1 - u$ isn't [here](away.md).\n\n"
@@ -497,6 +510,7 @@ def test_inline_code_is_linked_where_one_name_fits(text, entry):
     ("plain", "drawn"),
     [
         ("iff w_t g(1) >= w_n g(0), which", r"iff :math:`w_t g(1) \ge  w_n g(0)`, which"),
+        ("classes, inf [l(u) - l(1)] / r", r"classes, :math:`\inf  [\ell (u) - \ell (1)] / r`"),
         ("- phi(u) != inf: no", r"- :math:`\phi (u) \ne  \infty`: no"),
         ("1 / (1 - c^(-1/(p-1))), q", r":math:`1 / (1 - c^{-1/(p-1)})`, q"),
         ("with r*_k = 2 (Theorem 6)", r"with :math:`r^*_k = 2` (Theorem 6)"),

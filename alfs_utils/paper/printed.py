@@ -182,7 +182,7 @@ class Cell:
 
     @property
     def column(self) -> str:
-        """Noise and rate in short: "clean", "sym .2", "asym .1", "real-world"."""
+        """Noise and rate in short, such as "clean", "sym .2", "asym .1" or "real-world"."""
         if not self.eta:
             return self.noise
         return f"{self.noise.removesuffix('metric')} {self.eta:.1f}".replace(" 0.", " .")

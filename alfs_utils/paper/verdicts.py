@@ -302,7 +302,7 @@ VERDICTS = (
     ),
     Verdict(
         "Theorem 2, two classes",
-        r"excess risk $\le 2\,(R_\ell - R^*_\ell)/(\ell(0) - \ell(1))$ for strictly, "
+        r"excess risk $\le 2\,(R_\ell - R^*_\ell)$ $/(\ell(0) - \ell(1))$ for strictly, "
         "completely asymmetric losses",
         "true",
         "but “strictly” leaves symmetric losses only, none of the new ones; without it true "
@@ -384,7 +384,7 @@ VERDICTS = (
     ),
     Verdict(
         "Ours",
-        r"clean error $\le [R^\eta(f) - \min R^\eta] / (\delta [\ell(\tfrac12) - \ell(1)])$, "
+        r"clean error $\le [R^\eta(f) - \min R^\eta]$ $/ (\delta [\ell(\tfrac12) - \ell(1)])$, "
         r"$\delta = \inf (w_y - \max w_i/r^\circ)$",
         "proved here",
         r"labels are a function of $\mathbf{x}$; for every number of classes; MAE attains it",

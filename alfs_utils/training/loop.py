@@ -186,7 +186,7 @@ class Run:
 
     @cached_property
     def data_sha256(self):
-        """The hash of the data: for WebVision every file is read, which a trial of speed spares."""
+        """The hash of the data. For WebVision every file is read; a trial of speed does without."""
         return load_once(self.config.dataset).sha256
 
     def _build(self, compiled):

@@ -33,7 +33,8 @@ NAMES = re.compile(r"\s*\*{0,2}\w+(, \*{0,2}\w+)*( : |$)")  # "name : type", for
 TEX = {
     r"\^\(((?:[^()]|\([^()]*\))*)\)": r"^{\1}",
     rf"\b({GREEK}|sum|min|max|ln|log|exp)(?![a-z])": r"\\\1 ",
-    r"\binf\b": r"\\infty ",
+    r"\binf(?= \[)": r"\\inf ",  # of what follows in brackets; else the number
+    r"(?<!\\)\binf\b": r"\\infty ",
     r"\bl(?![a-z])": r"\\ell ",
     r"(\w)\*": r"\1^*",
     "°": r"^\\circ",

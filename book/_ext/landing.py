@@ -102,7 +102,7 @@ def of_the_cells(root):
         "cells": str(len(cells)),
         "cells_run": str(len(run)),
         "seeds": "one seed" if run["n"].max() == 1 else f"one to {run['n'].max():.0f} seeds",
-        "furthest": f"{far['method']}, {far['noise']} {far['eta']:g} on {far['dataset']}",
+        "furthest": f"{far['method']}, {far['noise']} {far['eta']:g} on {far['dataset'].upper()}",
         "furthest_points": f"{gap.max():.1f}",
         "within_one": str((gap <= 1).sum()),
     }
