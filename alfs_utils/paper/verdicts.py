@@ -686,7 +686,7 @@ VERDICTS = (
         "Ours, time times range",
         "a certified loss of any shape that starts fast has a large range",
         "proved here",
-        r"$\tau \cdot [\ell(0) - \ell(1)] \ge (4/e^2)(k - 1)^2/(kc)$ for $k \ge 9$, whatever "
+        r"$\tau \cdot [\ell(0) - \ell(1)]$ $\ge (4/e^2)(k - 1)^2/(kc)$ for $k \ge 9$, whatever "
         "the scale of the loss",
         "09b-what-a-certificate-cannot-promise",
         "limits.time_and_range",
@@ -701,7 +701,7 @@ VERDICTS = (
     ),
     Verdict(
         "Ours, the Bernstein condition",
-        r"$\mathrm{E} Z^2 \le [\ell(0) - \ell(1)]\, \frac{cr + 1}{cr - 1}\, \mathrm{E} Z$ for "
+        r"$\mathrm{E} Z^2 \le [\ell(0) - \ell(1)]$ $\frac{cr + 1}{cr - 1}\, \mathrm{E} Z$ for "
         r"noisy losses compared with $\mathbf{e}_y$",
         "proved here",
         "for every $k$ and every noise with $c r > 1$; attained for $r = 1$",
