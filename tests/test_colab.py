@@ -59,7 +59,9 @@ def test_a_notebook_runs_alone_in_colab(path, python, tmp_path):
     assert run.returncode == 0, run.stderr[-3000:]
     before, after = (nbformat.read(p, as_version=4) for p in (path, alone))
     assert figures(after) == figures(before) and (tmp_path / "alf-book" / "alfs_utils").is_dir()
-    assert not [o for o in outputs(after) if o.get("name") == "stderr"]
+    # Whether a small run warns of a lost class depends on the rounding of its torch.
+    warned = [o.text for o in outputs(after) if o.get("name") == "stderr"]
+    assert not [text for text in warned if "see alfs_utils.lost_classes" not in text], warned
 
 
 def outputs(notebook):
