@@ -29,7 +29,12 @@ struct Call {  // as in fused.py
     float *dweight, *dgamma, *dbeta;
 };
 
-static const long CHUNKS = 16, TAPS = 10, LANES = 16;
+#ifdef __AVX512F__
+#define BYTES 64
+#else
+#define BYTES 32  // ten vectors of weights have to fit into the registers
+#endif
+static const long CHUNKS = 16, TAPS = 10, LANES = BYTES / 4;
 
 static inline float get(float x) { return x; }
 static inline float get(bf16 x) { return __builtin_bit_cast(float, uint32_t(x.bits) << 16); }
@@ -218,9 +223,9 @@ template <class T, int POOL, bool ADD, bool RELU> static void norm_backward(cons
 
 // --- first -----------------------------------------------------------------------------------
 
-typedef float V __attribute__((vector_size(64), aligned(4), may_alias));
-typedef uint32_t U __attribute__((vector_size(64)));
-typedef uint16_t H __attribute__((vector_size(32), aligned(2), may_alias));
+typedef float V __attribute__((vector_size(BYTES), aligned(4), may_alias));
+typedef uint32_t U __attribute__((vector_size(BYTES)));
+typedef uint16_t H __attribute__((vector_size(BYTES / 2), aligned(2), may_alias));
 
 static inline V load(const float *from) { return *reinterpret_cast<const V *>(from); }
 static inline V load(const bf16 *from) {
@@ -284,7 +289,7 @@ static void first_statistics(const Call &k) {
     }
 }
 
-// Calls f(image, channel, the window's corner, its y, weights) for each window and 16 channels; the
+// Calls f(image, channel, the window's corner, its y, weights) for each window and LANES channels; the
 // weights are those of the convolution with batch norm folded into them.
 template <class F> static void first_windows(const Call &k, F f) {
     in_parts(k, [&](long part, long from, long to) {

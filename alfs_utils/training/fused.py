@@ -33,7 +33,7 @@ FLAGS = (
     "-fno-trapping-math -Wno-psabi -fopenmp -shared -fPIC"
 ).split()
 TYPES = {torch.float32: "float", torch.bfloat16: "bf16"}
-LANES = 16  # of fused.cpp
+LANES = 16  # of fused.cpp, or twice as many
 SIDE_BY_SIDE = {8: 8, 4: 16}  # how many images of this width, see `_SideBySide`
 CHANNELS_LAST = torch.channels_last
 
