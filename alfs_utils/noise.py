@@ -208,9 +208,11 @@ def _flip(source, target, k, eta):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NoisyLabels:
-    """Noisy labels and how they were made. All arrays are read-only.
+    """Noisy labels and how they were made.
 
-    A label that T excludes, T[clean, label] = 0, raises a ValueError.
+    All arrays are read-only: make a tensor with ``torch.tensor(noisy.labels)``, which copies.
+    (`torch.from_numpy` warns of arrays that it must not write to.) A label that T excludes,
+    T[clean, label] = 0, raises a ValueError.
 
     Attributes
     ----------

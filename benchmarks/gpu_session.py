@@ -26,6 +26,7 @@ from alfs_utils import data, sweep
 from alfs_utils.losses import MAELoss, from_paper
 from alfs_utils.paper import protocol, which_runs
 from alfs_utils.training import RunConfig
+from alfs_utils.training.environment import device_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS, TIMINGS = 0.15, 0.35  # of the time, until when these may take
@@ -66,6 +67,10 @@ def _parsed(argv):
     add("--results", help="the ledger; default: results, with --dry a temporary folder")
     add("--pack", default=None, help="each record is appended here; default: gpu-session.jsonl")
     options = parser.parse_args(argv)
+    try:
+        device_of(options.device)
+    except ValueError as error:  # before the tests, which skip where there is no GPU
+        parser.error(str(error))
     if options.dry:
         options.minutes = min(options.minutes, 2)
     elif options.pack is None:

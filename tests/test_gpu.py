@@ -132,6 +132,15 @@ def test_a_session_tests_times_trains_packs_and_says_what_is_left(tmp_path, monk
     assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 3
 
 
+def test_a_session_without_a_gpu_ends_at_once(monkeypatch, capsys):
+    room = session(monkeypatch)
+    monkeypatch.setattr(room, "_do", lambda *arguments: pytest.fail("it went on"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        room.main(["--minutes", "12"])
+    assert "device: expected 'cpu' here, where torch sees no GPU" in capsys.readouterr().err
+
+
 def test_what_takes_too_long_is_cut_off(monkeypatch, capfd):
     room = session(monkeypatch)
     for code, seconds, said in (

@@ -8,9 +8,11 @@ import copy
 import inspect
 import io
 import math
+import os
 import pickle
 import pydoc
 import re
+import shutil
 import subprocess
 import sys
 
@@ -19,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import require
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -1009,6 +1012,8 @@ def test_negative_learning_is_exported_with_labels_that_were_drawn_outside():
 
 @pytest.mark.slow
 def test_compile_inductor():
+    compiler = os.environ.get("CXX", "cl" if sys.platform == "win32" else "g++")
+    require(shutil.which(compiler) is not None, f"the C++ compiler {compiler}")
     for loss in (a_sum(), L.AULLoss(1, 0.5), L.FocalLoss(0.5)):
         compiled_equals_eager(loss, "inductor")
 

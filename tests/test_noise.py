@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import warnings
 import zipfile
 from dataclasses import replace
 from fractions import Fraction
@@ -888,6 +889,17 @@ def test_the_card_of_other_labels_is_refused(tmp_path):
     other.with_suffix(".json").replace(path.with_suffix(".json"))
     with pytest.raises(ValueError, match="says"):
         NoisyLabels.load(path)
+
+
+def test_a_tensor_of_the_labels_is_a_copy_without_a_warning():
+    noisy = corrupt(cycle(4, 25), symmetric(4, 0.3), 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        target = torch.tensor(noisy.labels)
+    assert target.dtype == torch.int64 and target.tolist() == noisy.labels.tolist()
+    before = noisy.labels.tolist()
+    target[:] = 0
+    assert noisy.labels.tolist() == before and "torch.tensor(noisy.labels)" in NoisyLabels.__doc__
 
 
 def test_noisy_labels_are_frozen_and_own_their_arrays():

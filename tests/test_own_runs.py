@@ -8,12 +8,14 @@ import time
 import types
 from dataclasses import replace
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
 from helpers import ROOT
 
-from alfs_utils import _locks, records, sweep
+from alfs_utils import _locks, data, records, sweep
+from alfs_utils.data._torchvision import torchvision
 from alfs_utils.paper import comparison
 from alfs_utils.training import RunConfig, loop
 
@@ -183,10 +185,16 @@ def test_the_interval_of_checkpoints_can_be_set(tmp_path, monkeypatch):
     assert counts == [1, 7, 1]  # at the end; after each of six steps; at the end
 
 
-def test_a_download_that_fails_says_what_is_missing(monkeypatch):
-    def fail(name, download):
-        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100"])
+def test_a_download_that_fails_says_what_is_missing(tmp_path, monkeypatch, name):
+    def fail(*arguments, **options):
+        raise URLError("no route to host") if name == "cifar10" else RuntimeError("no room")
 
-    monkeypatch.setattr(comparison.data, "load", fail)
-    with pytest.raises(ConnectionError, match=r"mnist: its files are not in .* Error downloading"):
-        comparison.redo("mnist", "AGCE", "symmetric", 0.8, 0, full=True)
+    monkeypatch.setenv("ALFS_DATA_DIR", str(tmp_path))
+    kind = getattr(torchvision.datasets, name.upper())
+    monkeypatch.setattr(kind, "download", fail)
+    said = rf"^{name}: its files are not in {tmp_path} \(ALFS_DATA_DIR .* fetched: .*no ro"
+    with pytest.raises(ConnectionError, match=said):
+        data.load(name, download=True)
+    with pytest.raises(ConnectionError, match=said):
+        comparison.redo(name, "NCE+RCE", "symmetric", 0.8, 0, full=True)

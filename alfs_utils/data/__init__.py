@@ -66,6 +66,8 @@ def load(name: str, download: bool = False) -> DataSet:
     FileNotFoundError, ValueError
         If a file is missing, or is not what it should be; the message names the file, what was
         expected and the command that mends it.
+    ConnectionError
+        If missing files were to be fetched and could not be.
     """
     return _LOADERS[option("name", name, NAMES)](name, download)
 

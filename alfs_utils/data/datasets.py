@@ -111,7 +111,7 @@ MNIST_MD5 = {
 def mnist(name, download) -> DataSet:
     raw = folder() / "MNIST" / "raw"
     if download:
-        _torchvision_class("MNIST")(folder(), download=True)
+        _fetch(_torchvision_class("MNIST"), name)
     parts = []
     for file, md5 in MNIST_MD5.items():
         path, content = _unpacked(raw / file, name)
@@ -190,7 +190,7 @@ def _cifar_official(name, download):
     from torchvision.datasets.utils import check_integrity
 
     if download:
-        kind(folder(), download=True)
+        _fetch(kind, name)
     home = folder() / kind.base_folder
     names = kind.meta["filename"], kind.meta["md5"]
     for file, md5 in [*kind.train_list, *kind.test_list, names]:
@@ -245,6 +245,16 @@ def _torchvision_class(name):
     from alfs_utils.data._torchvision import torchvision
 
     return getattr(torchvision.datasets, name)
+
+
+def _fetch(kind, name):
+    try:
+        kind(folder(), download=True)
+    except (OSError, RuntimeError) as error:  # torchvision's, without a network or room
+        raise ConnectionError(
+            f"{name}: its files are not in {folder().absolute()} (ALFS_DATA_DIR names another "
+            f"folder), and could not be fetched: {error}"
+        ) from error
 
 
 def _mend(name, damaged=None):

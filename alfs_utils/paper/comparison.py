@@ -310,7 +310,7 @@ def redo(
     """
     loss = from_paper(method, dataset)
     if full:
-        _download(dataset)
+        data.load(dataset, download=True)
         return protocol.run(dataset, loss, noise_kind, eta, seed)
     found = data.find(dataset)
     try:
@@ -322,17 +322,6 @@ def redo(
     if dataset != "mnist":
         small["model"] = "cifar_cnn_small"
     return protocol.run(found, loss, noise_kind, eta, seed, **small)
-
-
-def _download(dataset):
-    try:
-        data.load(dataset, download=True)
-    except (OSError, RuntimeError) as error:  # torchvision's, without a network or room
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ConnectionError(
-            f"{dataset}: its files are not in ALFS_DATA_DIR, and could not be downloaded: {error}"
-        ) from error
 
 
 def check_claims(cells: pd.DataFrame, dataset: str | None = None) -> pd.DataFrame:
