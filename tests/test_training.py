@@ -752,7 +752,7 @@ def test_a_full_disk_costs_a_warning_not_the_run(tmp_path, monkeypatch, every_st
             pytest.skip("needs /dev/full, a device without space")
 
         def onto_the_full_device(path, mode):
-            return open("/dev/full", mode)
+            return open("/dev/full", "wb")  # it exists, and mode may be "xb"
 
         monkeypatch.setattr(_files, "open", onto_the_full_device, raising=False)
     else:
