@@ -82,6 +82,8 @@ def test_a_mutant_is_noticed(name, tmp_path, monkeypatch):
     if name is None:
         assert killed_by(built(source, tmp_path), monkeypatch) is None
         return
+    if name.startswith("bfloat16") and not fused.kernel(torch.device("cpu"), "bfloat16"):
+        pytest.skip("this machine has no kernel for bfloat16")
     piece, broken = MUTANTS[name]
     assert piece in source
     assert killed_by(built(source.replace(piece, broken), tmp_path), monkeypatch)
