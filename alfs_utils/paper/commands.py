@@ -284,8 +284,7 @@ def census(argv: Sequence[str]) -> int:
             option("--whole", options.whole, [*room.CURES])
             trials = room.whole(options.whole)
         if options.float32:
-            missing = [t for t in trials if short_runs.load(options.results, [t]).empty]
-            trials = map(short_runs.in_float32, missing)
+            trials = map(short_runs.in_float32, short_runs.missing(trials, options.results))
         for line in short_runs.run(trials, options.results):
             print(line, flush=True)
         return 0

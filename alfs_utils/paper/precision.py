@@ -113,6 +113,10 @@ def interval(differences: Sequence[float]) -> tuple[float, float]:
     return float(d.mean() - half), float(d.mean() + half)
 
 
+def _within(low, high):
+    return -BOUND <= low and high <= BOUND
+
+
 def answer(found: pd.DataFrame) -> Answer:
     """The rule, applied to `pairs`."""
     differences, n = found["difference"].astype(float), len(found)
@@ -120,7 +124,7 @@ def answer(found: pd.DataFrame) -> Answer:
     if n < 2:
         return Answer(None, n, math.nan, math.nan, math.nan, outside)
     mean, (low, high) = float(differences.mean()), interval(differences)
-    narrow = -BOUND <= low and high <= BOUND
+    narrow = _within(low, high)
     counts = None if n < FIRST else not outside if narrow else None if n < MOST else False
     if n >= FIRST and outside:
         counts = False
@@ -169,7 +173,7 @@ def kernel_answer(found: pd.DataFrame) -> str:
         return f"Open: expected at least 6 pairs, got {n}."
     pairs = f"{n} of {len(which_runs.KERNEL_PAIRS)} pairs"
     low, high = interval(found["difference"].to_list())
-    held = -BOUND <= low and high <= BOUND
+    held = _within(low, high)
     return (
         f"The kernel changes {'no more' if held else 'more'} than rounding. {pairs}: mean "
         f"difference {found['difference'].mean():+.3f} points, 90 % interval {low:+.3f} to "

@@ -32,7 +32,7 @@ from alfs_utils.training import RunConfig, transition_matrix
 from alfs_utils.training.environment import device_of
 from alfs_utils.training.loop import SCHEDULES, Run
 
-__all__ = ["Trial", "in_float32", "load", "run", "watch"]
+__all__ = ["Trial", "in_float32", "load", "missing", "run", "watch"]
 
 FILE = Path("lost-classes", "short-runs.jsonl")  # below the folder of the results
 LOOKS = ("steps", "accuracy", "lead", "predicted", "given", "train_loss")  # see `watch`
@@ -322,6 +322,16 @@ def in_float32(trial: Trial) -> Trial:
     return replace(trial, config=replace(trial.config, precision="float32"))
 
 
+def missing(trials: Iterable[Trial], results: str | os.PathLike) -> list[Trial]:
+    """The trials that have no run, not even in float32."""
+    found = _found(results)
+    return [trial for trial in trials if not _record(found, trial)]
+
+
+def _record(found, trial):
+    return found.get(trial.id) or found.get(in_float32(trial).id)
+
+
 def _done(results):
     """Ids in the file; damaged lines have none, so their trials are run again."""
     return _found(results).keys()
@@ -362,7 +372,7 @@ def load(results: str | os.PathLike, trials: Sequence[Trial]) -> pd.DataFrame:
         The entries of `watch`, with those of `config` and `start` as columns of their own.
     """
     found = _found(results)
-    rows = [found.get(trial.id) or found.get(in_float32(trial).id) for trial in trials]
+    rows = [_record(found, trial) for trial in trials]
     flat = [{**row["config"], **row["start"], **row} for row in rows if row]
     columns = [f.name for f in (*fields(RunConfig), *_START)]
     columns += ["id", "status", *LOOKS, "test_accuracy", "overall", "seconds", "device"]
