@@ -34,7 +34,6 @@ IGNORED = {
         "trains networks",
     ),
     "12-cifar10": (
-        "def gap(first, second):",  # of digits trained on the page; close to its limit
         "config = comparison.redo(",
         "trains networks",
     ),
