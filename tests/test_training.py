@@ -35,6 +35,7 @@ from alfs_utils.training import (
     checkpoint,
     environment,
     loop,
+    rounded,
     train,
 )
 from alfs_utils.training.history import CURVES
@@ -299,6 +300,28 @@ def test_a_lower_precision_is_another_run_that_learns_the_same(precision):
     low, high = train(replace(config, precision=precision)), train(config)
     assert low.train_loss != high.train_loss
     assert low.train_loss == pytest.approx(high.train_loss, rel=0.02)
+
+
+def test_bfloat16_by_rounding_computes_what_torch_does(monkeypatch):
+    digits = data.load("digits")
+    images, given = next(digits.test_batches([slice(128)])), digits.test_labels[:128]
+
+    def logits_and_gradients(dtype, slow):
+        monkeypatch.setattr(rounded, "_is_slow", lambda device: slow)
+        network = models.build("digits_cnn", 10, 0)
+        with rounded.autocast(torch.device("cpu"), dtype):
+            logits = network(images)
+        F.cross_entropy(logits.float(), given).backward()
+        return logits, torch.cat([p.grad.flatten() for p in network.parameters()])
+
+    native, rounding, whole = (
+        logits_and_gradients(*how)
+        for how in ((torch.bfloat16, False), (torch.bfloat16, True), (torch.float32, True))
+    )
+    assert native[0].dtype == rounding[0].dtype == torch.bfloat16
+    for theirs, ours, float32 in zip(native, rounding, whole, strict=True):
+        off, control = (theirs - ours).float().norm(), (theirs - float32).float().norm()
+        assert off < control / 4, (off, control)  # the order of the sums alone differs
 
 
 # --- noise ----------------------------------------------------------------------------------

@@ -50,7 +50,8 @@ class RunConfig:
         the augmentation. Change one and the other three stay as they were.
     precision : {"float32", "bfloat16", "float16"}
         Of the network's forward and backward pass (autocast); weights and loss stay float32. On a
-        GPU, "float32" convolutions use TF32 unless torch is told otherwise; the record says so.
+        GPU, "float32" convolutions use TF32 unless torch is told otherwise; the record says so. On
+        a CPU whose best is AVX2, bfloat16 is float32 arithmetic on rounded operands (`rounded`).
     train_size : int
         Train on the first so many training images only; 0 for all.
     nesterov : bool

@@ -14,7 +14,6 @@ If `torch.distributed` has been started, as torchrun does, each process takes it
 batch, and all processes have the same weights after every step.
 """
 
-import contextlib
 import hashlib
 import math
 import os
@@ -32,7 +31,7 @@ from tqdm import tqdm
 from alfs_utils import data, losses, models
 from alfs_utils._arguments import integer
 from alfs_utils.lost_classes import lost_from_counts
-from alfs_utils.training import _allocator, fused, per_class
+from alfs_utils.training import _allocator, fused, per_class, rounded
 from alfs_utils.training.checkpoint import (
     check_writable,
     read_checkpoint,
@@ -224,7 +223,7 @@ class Run:
         gradient of the whole batch: it is this process's number of samples over the average number.
         """
         given = self.given[index]
-        with self._autocast():
+        with rounded.autocast(self.device, getattr(torch, self.config.precision)):
             logits = self.forward(images)
         loss = self.criterion(logits.float(), given)
         self.optimizer.zero_grad()
@@ -313,11 +312,6 @@ class Run:
         for place, images in zip(places, self.dataset.test_batches(places), strict=True):
             predicted[place] = self.tested(images).argmax(1)
         return self._summed(predicted)
-
-    def _autocast(self):
-        if self.config.precision == "float32":
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, getattr(torch, self.config.precision))
 
     def _places(self, n, batch_size):
         """Return each batch of n samples in a row, or this process's share of it."""
