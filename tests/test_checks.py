@@ -286,7 +286,7 @@ SILENT = {
     ],
     "tolerance.clean_accuracy": [
         {"factor": lambda l, delta: 1e9, "classes": (2,)},
-        {"RATIOS": [MAELoss()], "classes": (2,)},
+        {"CERTIFIED": [MAELoss()], "classes": (2,)},
     ],
     "tolerance.data_distribution": [{"noisy": lambda T, p: p}],
     "tolerance.rates_not_needed": [{"tune": lambda family, r: MAELoss()}],
@@ -294,7 +294,7 @@ SILENT = {
         {"asymmetric": everything, "worlds": 100},
         {"asymmetric": lambda *arguments: False, "worlds": 100},
     ],
-    "tolerance.theorem_4_limit": [{"RATIOS": [MAELoss()]}],
+    "tolerance.theorem_4_limit": [{"CERTIFIED": [MAELoss()]}],
     "tolerance.two_worlds": [{"rules": (lambda w: -1,)}],
     "tolerance.what_asymmetry_buys": [{"tune": lambda family, r: MAELoss(), "samples": 2}],
     "weighting.convex_set_of_losses": [{"cases": 0}],

@@ -30,6 +30,7 @@ from alfs_utils.losses import (
 )
 from alfs_utils.paper.checks import Check, listed
 from alfs_utils.paper.checks.excess_risk import CONVEX, largest_factor
+from alfs_utils.paper.checks.tolerance import CERTIFIED
 from alfs_utils.recommend import largest_step, time_to_start
 
 __all__ = [
@@ -64,16 +65,6 @@ __all__ = [
     "twice_bent",
     "twice_bent_excess",
 ]
-
-CERTIFIED = (
-    MAELoss(),
-    AGCELoss(a=6, q=1.5),
-    AULLoss(a=3, p=0.1),
-    AGCELoss(a=0.6, q=0.6),
-    AULLoss(a=5.5, p=3),
-    AELLoss(a=2.5),
-)
-
 
 # --- the logits -----------------------------------------------------------------------------
 

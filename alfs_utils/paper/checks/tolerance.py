@@ -202,7 +202,7 @@ def excess_modulus(w_y, w_n, ratio):
     return w_y - w_n / ratio
 
 
-RATIOS = (
+CERTIFIED = (
     MAELoss(),
     AGCELoss(a=6, q=1.5),
     AULLoss(a=3, p=0.1),
@@ -221,7 +221,7 @@ def theorem_4_limit(modulus=excess_modulus) -> Check:
     """
     rng = np.random.default_rng(0)
     broken = loose = cases = without = 0
-    for loss in RATIOS:
+    for loss in CERTIFIED:
         ratio = asymmetry.asymmetry_ratio(loss, "repaired")
         for k in (2, 3, 10):
             w = _weights(rng, k, rng.uniform(1.02, 4) / ratio)
@@ -280,7 +280,7 @@ def clean_accuracy(factor=accuracy_factor, classes=(2, 3, 10, 100)) -> Check:
     rng = np.random.default_rng(0)
     cases = broken = too_large = without = 0
     attained = []
-    for loss in RATIOS:
+    for loss in CERTIFIED:
         l, ratio = loss.of_probability, asymmetry.asymmetry_ratio(loss, "repaired")
         for k in classes:
             for _ in range(5):
