@@ -19,7 +19,7 @@ from docutils.parsers.rst import Directive
 BASELINES = "GCE", "SCE", "NCE+RCE"
 ASYMMETRIC = "AUL", "AGCE", "AEL"
 PAGES = "book/preface", "book/take-home"
-COLOURS = {"CE": "#d55e00", "AUL": "#e69f00", "AGCE": "#009e73", "AEL": "#56b4e9"}  # as book.css
+COLOURS = {"CE": "#0072b2", "AUL": "#e69f00", "AGCE": "#009e73", "AEL": "#56b4e9"}  # as book.css
 
 
 def root_of(app):
