@@ -617,7 +617,8 @@ def _train_own(configs, folder, workers, device, weights=False, shown=True):
     place = folder / "weights" if weights else None
     if workers > 1:
         how = {"device": device, "weights": place, "progress": None if shown else False}
-        run(configs, folder, workers=workers, threads=torch.get_num_threads(), **how)
+        threads = max(1, torch.get_num_threads() // workers)  # more than there are cores wait
+        run(configs, folder, workers=workers, threads=threads, **how)
         return
     if place:
         place.mkdir(parents=True, exist_ok=True)

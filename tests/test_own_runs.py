@@ -93,6 +93,16 @@ def test_a_device_that_is_named_is_taken_however_long_it_takes(ledger, monkeypat
     assert all(value.isfinite().all() for value in weights.values())
 
 
+@pytest.mark.parametrize("cores,each", [(8, 4), (2, 1), (1, 1)])
+def test_workers_share_the_threads(cores, each, ledger, monkeypatch):
+    """Two workers with two threads each, on two cores, were six times as slow."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    monkeypatch.setattr(sweep, "run", lambda *_, **how: given.append(how["threads"]))
+    given = []
+    sweep.own_runs(GRID, keep=False, workers=2)
+    assert given == [each]
+
+
 def test_missing_data_are_named_and_nothing_breaks(ledger, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ALFS_DATA_DIR", str(tmp_path))
     config = RunConfig("CELoss()", "mnist", model="mnist_cnn", eta=0.4)

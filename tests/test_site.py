@@ -665,6 +665,10 @@ FAULTS = """() => {
   say('image not loaded', [...document.images].filter(i => i.complete && !i.naturalWidth
       && !i.src.includes('colab-badge')));
   say('image without alt text', [...document.querySelectorAll('article img')].filter(i => !i.alt));
+  say('cut off without a sign', [...document.querySelectorAll(
+      '.bd-content :is(mjx-container, .math, pre, .text_html)')].filter(
+      e => e.clientWidth && e.scrollWidth > e.clientWidth + 2 && !e.closest('.alf-more')
+        && getComputedStyle(e).overflowX == 'auto'));
   if (document.documentElement.scrollWidth > window.innerWidth + 1)
     faults.push('wider than the window: ' + document.documentElement.scrollWidth);
   return faults;
@@ -692,8 +696,13 @@ def serve():
         server.shutdown()
 
 
-def faults_of(browser, address, scheme="light", width=1280):
+VIEWS = ("dark", 390), ("light", 1280)  # a phone at night first: it is the one that has to fit
+FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
+def faults_of(browser, address):
     """Open one page with the outside network cut off; everything that a reader would trip over."""
+    scheme, width = VIEWS[0]
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
     page, faults = context.new_page(), []
 
@@ -713,15 +722,20 @@ def faults_of(browser, address, scheme="light", width=1280):
     page.goto(address, wait_until="load")
     page.wait_for_function("!window.MathJax || (MathJax.startup && MathJax.startup.document)")
     page.evaluate("window.MathJax ? MathJax.startup.promise.then(() => true) : true")
-    faults += page.evaluate(FAULTS) + page.evaluate(CONTRAST)
+    for scheme, width in VIEWS:
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate(FRAMES)
+        assert page.evaluate("document.documentElement.dataset.theme") == scheme
+        found = page.evaluate(FAULTS) + page.evaluate(CONTRAST)
+        faults += [f"{scheme}, {width} px: {fault}" for fault in found]
     context.close()
     return faults
 
 
-@pytest.mark.parametrize("scheme,width", [("light", 1280), ("dark", 390)])
 @pytest.mark.parametrize("name", names())
-def test_a_page_has_no_faults(site, browser, serve, name, scheme, width):
-    assert faults_of(browser, f"{serve(site)}/{name}.html", scheme, width) == []
+def test_a_page_has_no_faults(site, browser, serve, name):
+    assert faults_of(browser, f"{serve(site)}/{name}.html") == []
 
 
 def test_the_icons_of_a_page_are_drawn_by_a_small_script(site, browser):
@@ -742,11 +756,13 @@ def test_the_page_check_sees_faults(site, browser, serve, tmp_path):
         '<script src="https://example.org/x.js"></script><script>console.error("oh")</script>'
         '<script>nothing.here</script><div style="width:3000px">wide</div>'
         '<p style="color:#777;background:#eee">pale</p>'
+        '<pre style="overflow:auto"><span style="padding:0 3000px 0 0">long</span></pre>'
     )
     shutil.copytree(site / "_static", tmp_path / "_static")
     (tmp_path / "book").mkdir()
     marked = page.replace("</article>", bad + "</article>", 1)
-    assert marked != page
+    marked, scripts = re.subn("<script[^>]*book.js[^>]*></script>", "", marked)  # it fades `pre`
+    assert marked != page and scripts == 1
     (tmp_path / "book" / "bad.html").write_text(marked)
     found = " ".join(faults_of(browser, f"{serve(tmp_path)}/book/bad.html"))
     for kind in [
@@ -755,7 +771,10 @@ def test_the_page_check_sees_faults(site, browser, serve, tmp_path):
         "image not loaded",
         "image without alt",
         "request",
-        "contrast 3.86: pale",
+        "dark, 390 px: contrast 3.86: pale",
+        "light, 1280 px: contrast 3.86: pale",
+        "dark, 390 px: wider",
+        "cut off without a sign: long",
     ]:
         assert kind in found
     assert "console: oh" in found and "error: nothing is not defined" in found and "wider" in found

@@ -215,9 +215,10 @@ def from_paper(name: str, dataset: str, source: str = "tables", compat: str = "o
 
     Returns
     -------
-    A new loss with two more attributes, `provenance` and `reason`, see `Setting`. For NLNL, the
-    authors' code also weights the classes by max_j n_j / n_i, where n_i counts the given labels i;
-    that needs the labels: ``NLNLLoss(compat="official", weight=...)``.
+    Loss
+        New, with two more attributes, `provenance` and `reason`, see `Setting`. For NLNL, the
+        authors' code also weights the classes by max_j n_j / n_i, where n_i counts the given labels
+        i; that needs the labels: ``NLNLLoss(compat="official", weight=...)``.
 
     Raises
     ------

@@ -85,6 +85,8 @@ def table(frame: pd.DataFrame, formats: str | dict[str, str] | None = None, inde
     index : bool
         Show the row labels.
     """
+    if index and frame.index.nlevels == frame.columns.nlevels == 1:  # its name into the corner
+        frame = frame.rename_axis(index=None, columns=frame.columns.name or frame.index.name)
     styler = frame.style.format(formats, na_rep="–")
     return HTML((styler if index else styler.hide(axis="index")).set_uuid("table").to_html())
 

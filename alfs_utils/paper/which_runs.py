@@ -160,7 +160,7 @@ class Panel:
 
     @property
     def name(self) -> str:
-        """Such as "AGCE, q = 0.5"."""
+        """Such as `AGCE, q = 0.5`."""
         family = self.family.__name__.removesuffix("Loss")
         return ", ".join([family, *(f"{name} = {value:g}" for name, value in self.fixed)])
 

@@ -31,6 +31,8 @@ PARTS = re.compile(rf"(?P<meant>``.*?``|`.*?`|(?<![\w*])\*\w+\*(?!\w))|{TOKEN}(?
 MATHS = re.compile(rf"[<>=^]|\w[_*]|\bln\b|\bl'?\(|\b(?:{GREEK})\b")
 NAMES = re.compile(r"\s*\*{0,2}\w+(, \*{0,2}\w+)*( : |$)")  # "name : type", for napoleon to mark up
 TEX = {
+    r"\b1e(-?\d+)": r"10^{\1}",
+    r"(\d)e(-?\d+)": r"\1\\cdot 10^{\2}",
     r"\^\(((?:[^()]|\([^()]*\))*)\)": r"^{\1}",
     rf"\b({GREEK}|sum|min|max|ln|log|exp)(?![a-z])": r"\\\1 ",
     r"\binf(?= \[)": r"\\inf ",  # of what follows in brackets; else the number

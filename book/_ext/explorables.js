@@ -489,7 +489,7 @@
           + "without learning wrong labels by heart?"),
       h("div", { class: "alf-fields" }, noise.row, play), epoch.row, svg,
       note("◆ best epoch, which only clean labels can tell. "
-        + "□ epochs that noisy labels choose, one for each half of the test images."), table, ids);
+        + "□ what noisy labels choose, for each half of the test images."), table, ids);
     const speak = announcer(root);
 
     function choose() {
@@ -588,7 +588,8 @@
         `<g opacity="${dim ? 0.15 : 1}">` + polyline(tail.join(" "), "tail", `stroke="${hue}"`)
           + marks(run.chosen[0], "m-5 -5h10v10h-10z", "none")
           + marks(run.best[0], "m0 -6l6 6l-6 6l-6 -6z", hue) + "</g>",
-        dim ? "" : line(x, y, x + 10, name - 4, "lead") + circle(x, y, 6, "racer", `fill="${hue}"`)
+        dim ? "" : polyline([x, y, x + 10, name - 4], "lead", `stroke="${hue}"`)
+          + circle(x, y, 6, "racer", `fill="${hue}"`)
           + text(x + 12, name, run.method, "start", "name"),
       ];
     }

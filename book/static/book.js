@@ -32,6 +32,27 @@ addEventListener("load", async () => {
     box.classList.toggle("alf-wide", box.scrollWidth > box.clientWidth);
   }
 });
+// On a phone a column of single words gets room. What scrolls sideways fades where it goes on.
+addEventListener("load", async () => {
+  await window.MathJax?.startup?.promise;
+  const range = document.createRange();
+  const isColumnOfWords = (cell) => {
+    range.selectNodeContents(cell);
+    return cell.clientWidth < 110 && range.getBoundingClientRect().height > 90;
+  };
+  if (innerWidth <= 600)
+    [...document.querySelectorAll(".cell_output :is(td, th)")].filter(isColumnOfWords)
+      .forEach((cell) => { cell.style.minWidth = "9rem"; });
+  const boxes = ".bd-content :is(mjx-container, .math, pre, .cell_output, .text_html, .pst-scrollable-table-container)";
+  for (const box of document.querySelectorAll(boxes)) {
+    const fade = () => {
+      const more = box.scrollWidth - box.clientWidth - box.scrollLeft > 2 && getComputedStyle(box).overflowX === "auto";
+      box.classList.toggle("alf-more", more);
+    };
+    box.addEventListener("scroll", fade, { passive: true });
+    new ResizeObserver(fade).observe(box); // also when a fold opens
+  }
+});
 // What a word of the glossary means stands below the word, not at the edge of the window; Esc hides it.
 for (const event of ["pointerover", "focusin"]) addEventListener(event, ({ target }) => {
   if (!target.matches(".alf-term") || innerWidth < 600) return;

@@ -179,7 +179,7 @@ def minimal_risk_minimal_error(right=decides_rightly) -> Check:
 
 
 def excess_risk_convex(printed=printed_factor, wrong_side=0.5, losses=CONVEX) -> Check:
-    """(6) fails for strictly convex losses wherever eta != 1/2, and what holds there.
+    """Bound (6) fails for strictly convex losses wherever eta != 1/2, and what holds there.
 
     psi, 0 at theta = 0, is bracketed by the certified minimiser's risk and its lower bound; the
     least risk on the wrong side is that at u = 1/2. Repaired: theta0 / psi(theta0) is enough for
@@ -281,7 +281,7 @@ def _rises(l, d=0.1, e=1e-3):
 
 
 def excess_risk_multiclass(constant=kappa, losses=CONCAVE) -> Check:
-    """(6) for k >= 3: no l(u_i) is strictly asymmetric; for concave losses 1/kappa_k is right.
+    """Bound (6) for k >= 3: no l(u_i) is strictly asymmetric; for concave ones 1/kappa_k is right.
 
     Nothing meets the premise: at w = (1, 1 - e, 0) the risk rises from u = (0, 1, 0) to
     (d, 0, 1 - d), for every loss. Without the word (6) is false: MAE, k = 3. Repaired: a hill
