@@ -3,6 +3,7 @@ them out. Each has a control: the records, changed, that must not.
 """
 
 import re
+from collections import Counter
 
 import nbformat
 import numpy as np
@@ -158,6 +159,16 @@ def only_ce_and_gce_lose_none(found):
     return whole and found["CE"][0] == found["GCE"][0] == 0 and (losing[0], losing[-1]) == (8, 14)
 
 
+def by_digit():
+    """Chapter 12b: in how many runs at asymmetric noise 0.4 each digit is lost."""
+    ends = census.runs_of(RESULTS)["test_accuracy"]
+    return Counter(c for shares in ends for c in census.lost(shares)) | {"runs": len(ends)}
+
+
+def five_comes_third(found):
+    return found == {7: 33, 3: 17, 5: 15, 2: 8, 6: 4, "runs": 160}
+
+
 def cost_of_ce_first():
     """Chapter 12b: points by which whole runs with steps of CE first end above AGCE alone."""
     table = census.cost_table(RESULTS).set_index(["cure", "noise", "eta", "seeds"])["difference"]
@@ -307,6 +318,15 @@ SENTENCES = [
         by_loss,
         only_ce_and_gce_lose_none,
         1.5,
+    ),
+    (
+        "12b-lost-classes",
+        "The 7 is lost in 33 of the 160 runs and the 3 in 17: these two come first, as expected."
+        " The 5 does not fit. It was expected hardly ever, and is lost in 15 runs; the 2, which was"
+        " expected third, in 8",
+        by_digit,
+        five_comes_third,
+        1.1,
     ),
     (
         "12b-lost-classes",
