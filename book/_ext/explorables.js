@@ -488,7 +488,7 @@
         "Recorded runs on MNIST; only the loss differs. Which stays at the top left: accurate, "
           + "without learning wrong labels by heart?"),
       h("div", { class: "alf-fields" }, noise.row, play), epoch.row, svg,
-      note("◆ best epoch, which only clean labels can tell. "
+      note("◆ best epoch: only clean labels tell. "
         + "□ what noisy labels choose, for each half of the test images."), table, ids);
     const speak = announcer(root);
 
