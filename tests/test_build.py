@@ -139,9 +139,11 @@ def test_a_notebook_says_which_run_its_outputs_are_of(project):
     assert run["date"] in {day.date().isoformat() for day in today} and 0 <= run["seconds"] < 60
     assert run["python"] == platform.python_version()
     assert torch.__version__.startswith(run["torch"])
-    # The same outputs once more are no news, others are.
+    # The same outputs once more are no news, others are, and a time that was far too long.
     path.write_text(path.read_text().replace(run["date"], "2001-01-01"))
     assert executed() == run | {"date": "2001-01-01"}
+    path.write_text(path.read_text().replace(f'"seconds": {run["seconds"]}', '"seconds": 1000'))
+    assert executed()["seconds"] < 60 and executed()["date"] == run["date"]
     path.write_text(path.read_text().replace("print(profile)", "print(profile, 2)"))
     assert executed()["date"] == run["date"]
 

@@ -173,7 +173,8 @@ def strip_metadata(path: Path, before: Path) -> None:
     """Drop what differs from run to run, such as where a text was cut into pieces.
 
     What is kept of times and versions stands in one place, `executed`. It is that of the notebook
-    `before` if the run gave the same outputs: so it leaves no trace.
+    `before` if the run gave the same outputs: so it leaves no trace. But if it took less than half
+    the time, the machine was busy before, and the new time is the better one.
     """
     notebook = nbformat.read(path, as_version=4)
     run = notebook.metadata.pop("papermill", {})
@@ -194,8 +195,10 @@ def strip_metadata(path: Path, before: Path) -> None:
                 if "image/png" in output.get("data", {}):
                     output.data["image/png"] = slim(output.data["image/png"])
     earlier = nbformat.read(before, as_version=4) if before.exists() else notebook
-    if earlier.cells == notebook.cells and "executed" in earlier.metadata:
-        notebook.metadata["executed"] = earlier.metadata["executed"]
+    executed = earlier.metadata.get("executed", notebook.metadata["executed"])
+    busy = executed["seconds"] > 2 * notebook.metadata["executed"]["seconds"] + 2
+    if earlier.cells == notebook.cells and not busy:
+        notebook.metadata["executed"] = executed
     nbformat.write(notebook, path)
 
 
