@@ -14,7 +14,7 @@ from helpers import ROOT
 from alfs_utils import noise, records
 from alfs_utils.estimation import clean_level_interval
 from alfs_utils.losses import MAELoss, from_paper
-from alfs_utils.paper import census, features, people, printed, which_runs
+from alfs_utils.paper import census, features, people, printed, short_runs, which_runs
 
 RESULTS = ROOT / "results"
 CERTIFIED = ["MAE", "AGCE", "AUL", "NCE+AGCE"]
@@ -169,6 +169,21 @@ def five_comes_third(found):
     return found == {7: 33, 3: 17, 5: 15, 2: 8, 6: 4, "runs": 160}
 
 
+def crossed():
+    """Chapter 12b: shares of the variance, and losing runs of 18 for each initial weights."""
+    runs = short_runs.load(RESULTS, census.crossing())
+    number = np.array([len(census.lost(shares)) for shares in runs["test_accuracy"]])
+    shares = 100 * census.split(number.reshape(3, 6, 6).transpose(1, 2, 0))
+    losing = (number.reshape(3, 6, 6) > 0).sum(axis=(0, 2))
+    return dict(shares) | {f"weights {i}": int(k) for i, k in enumerate(losing)}
+
+
+def weights_decide(found):
+    shares = [found[name] for name in ("initial weights", "order", "noise draw")]
+    losing = [found[f"weights {i}"] for i in range(6)]
+    return [round(x, 1) for x in shares] == [80.5, 0.4, 2.8] and losing == [18, 18, 0, 0, 0, 15]
+
+
 def cost_of_ce_first():
     """Chapter 12b: points by which whole runs with steps of CE first end above AGCE alone."""
     table = census.cost_table(RESULTS).set_index(["cure", "noise", "eta", "seeds"])["difference"]
@@ -214,12 +229,7 @@ def all_losses():
 
 def ce_is_eight_below(ends):
     others = [end for name, end in ends.items() if name != "CE"]
-    return (
-        len(others) == 5
-        and min(others) - ends["CE"] > 8
-        and np.ptp(others) < 3
-        and max(ends, key=ends.get) == "MAE"
-    )
+    return len(others) == 5 and min(others) - ends["CE"] > 8 and np.ptp(others) < 3
 
 
 def scaled(found, factor=1.5):
@@ -330,6 +340,15 @@ SENTENCES = [
     ),
     (
         "12b-lost-classes",
+        "They have 80.5 % of the variance, the order of the samples has 0.4 %, the draw of the"
+        " noise 3 %, and the interactions have the rest. With weights 2, 3 and 4 no class is lost in any"
+        " of 18 runs each. With weights 0 and 1 one is lost in all 18, with weights 5 in 15 of 18",
+        crossed,
+        weights_decide,
+        1.1,
+    ),
+    (
+        "12b-lost-classes",
         "AGCE alone has lost the 7 with this seed, and ends at 88.40 %; after 235 steps of cross"
         " entropy it keeps all classes for all 50 epochs and ends at 98.15 %",
         whole_run_at_asymmetric,
@@ -353,10 +372,10 @@ SENTENCES = [
     (
         "reference/all-losses",
         "CE ends more than eight points below all others. The others, which are certified, lie"
-        " within three points, MAE first",
+        " within three points of each other",
         all_losses,
         ce_is_eight_below,
-        0.9,
+        0.8,
     ),
 ]
 
