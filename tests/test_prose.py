@@ -341,8 +341,9 @@ SENTENCES = [
     (
         "12b-lost-classes",
         "They have 80.5 % of the variance, the order of the samples has 0.4 %, the draw of the"
-        " noise 3 %, and the interactions have the rest. With weights 2, 3 and 4 no class is lost in any"
-        " of 18 runs each. With weights 0 and 1 one is lost in all 18, with weights 5 in 15 of 18",
+        " noise 3 %, and the interactions have the rest. With weights 2, 3 and 4 no class is lost"
+        " in any of 18 runs each. With weights 0 and 1 one is lost in all 18, with weights 5 in 15"
+        " of 18",
         crossed,
         weights_decide,
         1.1,
