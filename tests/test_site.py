@@ -724,7 +724,7 @@ def faults_of(browser, address):
     for scheme, width in VIEWS:
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": 900})
-        for milliseconds in (50, 100, 300, 1000):  # book.js marks what is cut off a little later
+        for milliseconds in (50, 200, 1000, 4000):  # book.js marks what is cut off a little later
             page.wait_for_timeout(milliseconds)
             found = page.evaluate(FAULTS)
             if not any(fault.startswith("cut off") for fault in found):
