@@ -514,7 +514,7 @@ def test_inline_code_is_linked_where_one_name_fits(text, entry):
         ("- phi(u) != inf: no", r"- :math:`\phi (u) \ne  \infty`: no"),
         ("1 / (1 - c^(-1/(p-1))), q", r":math:`1 / (1 - c^{-1/(p-1)})`, q"),
         ("with r*_k = 2 (Theorem 6)", r"with :math:`r^*_k = 2` (Theorem 6)"),
-        ("|c r - 1| <= 1e-12 is", r":math:`|c r - 1| \le  1e-12` is"),
+        ("|c r - 1| <= 1e-12 is", r":math:`|c r - 1| \le  10^{-12}` is"),
         ("P(j | i), f(*a)", r"P(j \| i), f(\*a)"),
         ("`u_y = 1` of CIFAR-10, 3 x 3, (N, C)", "`u_y = 1` of CIFAR-10, 3 x 3, (N, C)"),
         ('"eta", a loss, log_u', '"eta", a loss, log_u'),
