@@ -16,7 +16,7 @@ def real(
     accept: Callable[[float], bool] = lambda value: True,
 ) -> float:
     """`value` as a float; TypeError if it is no number, ValueError if it is not legal."""
-    if isinstance(value, bool) or not isinstance(value, float | int | Real):  # quickest first
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}: expected {legal}, got {shown(value)}")
     try:
         found = float(value)
@@ -30,7 +30,7 @@ def real(
 def integer(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
     """`value` as an int; TypeError if it is none, ValueError if it is not in [least, most]."""
     legal = "an int" if least is None else f"an int of at least {least}"
-    if isinstance(value, bool) or not isinstance(value, int | Integral):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name}: expected {legal}, got {shown(value)}")
     if least is not None and value < least:
         raise ValueError(f"{name}: expected {legal}, got {shown(value)}")

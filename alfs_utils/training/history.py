@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from operator import sub
 from typing import Any
 
 from alfs_utils import noise
@@ -157,6 +156,6 @@ def check_curves(curves: Mapping[str, Any], epochs: int) -> None:
         if values and name != "train_loss" and not 0 <= min(values) <= max(values) <= 100:
             raise ValueError(f"{name}: expected percentages, got {min(values)} to {max(values)}")
     # All data sets have an even number of test images; records round to 9 digits.
-    means = [(even + odd) / 2 for even, odd in curves["half_accuracy"]]
-    if max(map(abs, map(sub, means, curves["test_accuracy"])), default=0) > 1e-6:
-        raise ValueError("half_accuracy: expected halves whose mean is test_accuracy")
+    for (even, odd), whole in zip(curves["half_accuracy"], curves["test_accuracy"], strict=True):
+        if abs((even + odd) / 2 - whole) > 1e-6:
+            raise ValueError("half_accuracy: expected halves whose mean is test_accuracy")
