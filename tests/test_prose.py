@@ -14,7 +14,7 @@ from helpers import ROOT
 from alfs_utils import noise, records
 from alfs_utils.estimation import clean_level_interval
 from alfs_utils.losses import MAELoss, from_paper
-from alfs_utils.paper import census, features, people, printed, short_runs, which_runs
+from alfs_utils.paper import census, features, people, printed, which_runs
 
 RESULTS = ROOT / "results"
 CERTIFIED = ["MAE", "AGCE", "AUL", "NCE+AGCE"]
@@ -171,10 +171,8 @@ def five_comes_third(found):
 
 def crossed():
     """Chapter 12b: shares of the variance, and losing runs of 18 for each initial weights."""
-    runs = short_runs.load(RESULTS, census.crossing())
-    number = np.array([len(census.lost(shares)) for shares in runs["test_accuracy"]])
-    shares = 100 * census.split(number.reshape(3, 6, 6).transpose(1, 2, 0))
-    losing = (number.reshape(3, 6, 6) > 0).sum(axis=(0, 2))
+    number = census.crossed(RESULTS)
+    shares, losing = 100 * census.split(number), (number > 0).sum(axis=(1, 2))
     return dict(shares) | {f"weights {i}": int(k) for i, k in enumerate(losing)}
 
 
