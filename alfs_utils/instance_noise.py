@@ -55,11 +55,12 @@ def part_dependent(
 ) -> tuple[NoisyLabels, np.ndarray]:
     """Draw the instance-dependent noise of Xia et al. (NeurIPS 2020, Algorithm 2).
 
-    Sample i of class y changes with probability q_i, drawn from N(eta, spread^2) truncated to
-    [0, 1]. Where it goes depends on its features: class j != y gets q_i softmax(x_i W_y)_j, with
-    standard normal matrices W_y, one for each class. The logits x_i W_y have the standard deviation
-    ||x_i||. So the length of x decides what noise this is: on raw pixels almost all of q_i falls on
-    one class. The paper does not fix the length, so `norm` has no default.
+    Sample i of class y changes with probability q_i, drawn from a normal distribution with mean eta
+    and standard deviation `spread`, truncated to [0, 1]. Where it goes depends on its features:
+    class j != y gets q_i softmax(x_i W_y)_j, with standard normal matrices W_y, one for each class.
+    The logits x_i W_y have the standard deviation ||x_i||. So the length of x decides what noise
+    this is: on raw pixels almost all of q_i falls on one class. The paper does not fix the length,
+    so `norm` has no default.
 
     The q_i do not depend on x. With two classes there is one place to go, and nothing depends on x.
 

@@ -1,6 +1,7 @@
 """Every check: what it finds, and that its control can say that nothing was refuted."""
 
 import inspect
+import json
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import outcome
+from helpers import ROOT, outcome
 
 from alfs_utils.instance_noise import class_matrix
 from alfs_utils.losses import GCELoss, MAELoss, NCELoss
@@ -69,7 +70,6 @@ def test_a_check_finds_what_every_entry_says(name):
     found = CHECKS[name]()
     assert outcome(found) == (EXPECTED[name], True, True), found
     assert all(entry.agrees_with(found) for entry in VERDICTS if entry.check == name)
-    assert found == CHECKS[name](), "another answer the second time"
     assert len(found.figures) >= 2
     assert all(escape(name) in found._repr_html_() for name in found.figures)
 
@@ -321,4 +321,10 @@ def test_the_control_can_say_that_nothing_was_refuted(name, case, monkeypatch):
 
 
 def test_no_check_is_left_out():
+    """Each check is on a page, too, whose cell nbval compares: another process, the same answer."""
     assert SILENT.keys() == EXPECTED.keys() == CHECKS.keys()
+    notebooks = [json.loads(path.read_text()) for path in (ROOT / "notebooks").rglob("*.ipynb")]
+    cells = [cell for notebook in notebooks for cell in notebook["cells"]]
+    compared = [c for c in cells if "nbval-ignore-output" not in c["metadata"].get("tags", [])]
+    shown = "".join(line for cell in compared for line in cell["source"])
+    assert [name for name in CHECKS if f"{name.split('.')[1]}(" not in shown] == []

@@ -88,7 +88,8 @@ def table(frame: pd.DataFrame, formats: str | dict[str, str] | None = None, inde
     if index and frame.index.nlevels == frame.columns.nlevels == 1:  # its name into the corner
         frame = frame.rename_axis(index=None, columns=frame.columns.name or frame.index.name)
     styler = frame.style.format(formats, na_rep="–")
-    return HTML((styler if index else styler.hide(axis="index")).set_uuid("table").to_html())
+    html = (styler if index else styler.hide(axis="index")).set_uuid("table").to_html()
+    return HTML(html.replace(repr(LOG_1E_4), "ln 1e-4"))
 
 
 def ledger_table(frame: pd.DataFrame, formats=None, index=True) -> HTML:
@@ -130,7 +131,7 @@ def pull_table(*losses: str | Loss) -> HTML:
     for text, dataset in cells:
         k = NUM_CLASSES[dataset]
         _, pull = value_and_pull(loss_from_string(text), np.array([1 / k, 1 / 2, 1]), k)
-        columns = {"loss": _short(text), "data set": dataset, "k": k}
+        columns = {"loss": text, "data set": dataset, "k": k}
         rows.append(columns | dict(zip(PULL_COLUMNS, pull, strict=True)))
     return table(_joined(rows), dict.fromkeys(PULL_COLUMNS, "{:.3g}"), index=False)
 
@@ -143,7 +144,7 @@ def certificate_table(*losses: Loss) -> HTML:
         "asymmetric 0.4": noise.asymmetric("cifar10", 0.4),
         "pair flip 0.45": noise.pairflip(10, 0.45),
     }
-    frame = pd.DataFrame(index=[_short(repr(loss)) for loss in losses])
+    frame = pd.DataFrame(index=[repr(loss) for loss in losses])
     for name, T in models.items():
         found = [certify(loss, T) for loss in losses]
         column = f"{name} (c = {noise.clean_level(T):.3g})"
@@ -268,10 +269,6 @@ def _joined(rows):
     frame = pd.DataFrame([dict(row) for row in joined])
     frame.insert(1, "data set", [", ".join(datasets) for datasets in joined.values()])
     return frame
-
-
-def _short(text):
-    return text.replace(repr(LOG_1E_4), "ln 1e-4")
 
 
 def comparison_table(cells: pd.DataFrame, number: int) -> HTML:
@@ -463,7 +460,7 @@ def other_runs_table(others: pd.DataFrame) -> HTML:
     """The runs that are no cells of the tables, see `comparison.split`, and why."""
     rows = [
         {
-            "loss": _short(run.loss),
+            "loss": run.loss,
             "noise": f"{run.noise} {run.eta:g}",
             "seed": run.noise_seed,
             "differs from the tables by": run.reason,

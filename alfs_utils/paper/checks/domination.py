@@ -117,7 +117,7 @@ def noise_definitions(symmetric=is_symmetric_noise, asymmetric=is_asymmetric_noi
     """
     tables = {f"symmetric {eta}": (noise.symmetric(10, eta), eta) for eta in (0.2, 0.8)}
     flips = {
-        f"asymmetric {eta}, {name}": (noise.asymmetric(name, eta), eta)
+        f"{name} asymmetric {eta}": (noise.asymmetric(name, eta), eta)
         for eta in (0.1, 0.4)
         for name in ("mnist", "cifar10", "cifar100")
     }
