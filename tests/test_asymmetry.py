@@ -250,7 +250,7 @@ CONVEX = [
 def test_convex_threshold_against_the_certified_minimiser(loss, l, ratio):
     """Corollaries 1 to 3: asymmetric at 1.005 times the threshold, not at 0.995 times."""
     rng = np.random.default_rng(1)
-    for i, factor in itertools.product(range(200), (0.995, 1.005)):
+    for i, factor in itertools.product(range(60), (0.995, 1.005)):
         w, t = random_weights(rng, (2, 3, 10)[i % 3], factor / ratio)
         certificate, minimum = certify(loss, w), weighted_risk_minimiser(loss, w)
         at_vertex = risk(l, w, vertex(len(w), t))

@@ -16,6 +16,7 @@ import threading
 import time
 import warnings
 from dataclasses import asdict, field, fields, make_dataclass, replace
+from importlib import import_module
 
 import pandas as pd
 import pytest
@@ -23,7 +24,7 @@ from helpers import ROOT
 
 from alfs_utils import __version__, records
 from alfs_utils.losses import AGCELoss
-from alfs_utils.paper import comparison, protocol
+from alfs_utils.paper import commands, comparison, protocol
 from alfs_utils.training import History, RunConfig, train
 from alfs_utils.training.history import CURVES
 
@@ -501,6 +502,22 @@ def test_a_committed_record_has_the_bytes_from_before_there_were_checksums(name)
     before = text.replace(f',\n"sha256": "{record["sha256"]}"\n', "\n")
     found = hashlib.sha256(before.encode()).hexdigest()
     assert found == GOLDEN_RECORDS[name]["sha256"] == record["sha256"]
+
+
+def test_every_folder_of_records_says_what_makes_it():
+    table = (ROOT / "results" / "README.md").read_text().split("| made by |")[1].splitlines()
+    rows = [line.split("|")[1:4] for line in table if line.startswith("| `")]
+    named = {folder for row in rows for folder in re.findall(r"`([a-z0-9-]+)/`", row[0])}
+    there = {path.name for path in (ROOT / "results").iterdir() if path.is_dir()} - {".work"}
+    assert there - {"cifar10-npz"} <= named
+    for _, _, makers in rows:
+        for maker in re.findall(r"`([^`]+)`", makers):
+            if match := re.fullmatch(r"(\w+)\.(write\w*)", maker):
+                assert callable(getattr(import_module(f"alfs_utils.paper.{match[1]}"), match[2]))
+            elif match := re.match(r"python -m alfs_utils (\w+)", maker):
+                assert callable(getattr(commands, match[1]))
+            else:
+                assert (ROOT / maker).exists()
 
 
 def test_every_committed_record_is_in_the_cell_that_it_was_in(committed):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,6 +103,22 @@ def test_the_order_has_a_seed_of_its_own():
     found = train(words, jobs, "words_mlp", **fixed).accuracy
     assert np.allclose(found[0], one_run(config, progress=False).test_accuracy, atol=0.2)
     assert torch.equal(found[1], found[2]) and not torch.equal(found[0], found[1])
+
+
+def test_a_record_of_the_digits_has_each_run_at_its_seeds(monkeypatch, tmp_path):
+    """With a network whose accuracy spells its seeds."""
+
+    def spelled(config, progress):
+        seeds = config.noise_seed, config.init_seed, config.order_seed, config.augment_seed
+        return SimpleNamespace(test_accuracy=[0.0, float("".join(map(str, seeds)))])
+
+    monkeypatch.setattr(spread, "train_one", spelled)
+    record = spread.read(spread.write_digits(tmp_path / "digits.json"))
+    for x in record["crossed"].values():
+        assert all(value == float("".join(map(str, seeds))) for seeds, value in np.ndenumerate(x))
+    committed = spread.read(ROOT / "results" / "spread" / "digits.json")
+    assert record.keys() - {"seconds"} == committed.keys() - {"seconds"}
+    assert record["config"] == committed["config"]
 
 
 def test_the_grid_varies_one_seed_at_a_time():

@@ -116,7 +116,7 @@ def two_settings_table(dataset: str) -> HTML:
         if losses[0] != losses[1]:
             columns = {"row": name, "tables": losses[0], "public configuration": losses[1]}
             rows.append(columns | {"why": setting(name, dataset).reason})
-    return table(pd.DataFrame(rows).map(_short), index=False)
+    return table(pd.DataFrame(rows), index=False)
 
 
 def pull_table(*losses: str | Loss) -> HTML:

@@ -50,7 +50,7 @@ from scipy import stats
 from alfs_utils import data, records
 from alfs_utils.data import words
 from alfs_utils.losses import AGCELoss, CELoss
-from alfs_utils.paper import census, people
+from alfs_utils.paper import census, people, together
 from alfs_utils.paper.printed import CELLS
 from alfs_utils.paper.sentences import CLAIMS
 from alfs_utils.paper.together import Job, train
@@ -223,10 +223,10 @@ def mnist_answer(runs: pd.DataFrame) -> float:
 # --- runs ---------------------------------------------------------------------------------------
 
 
-def run_words(names: Sequence[str] = WORDS_LOSSES) -> dict:
-    """Train all runs of these losses on the words; returns the record, for `together.write`."""
+def write_words(path: str | os.PathLike) -> Path:
+    """Train all runs on the words, and write one record: the last accuracies by seeds and loss."""
     clock, dataset = Clock(), data.load("words")
-    losses = people.matched({name: people.LOSSES[name] for name in names}, 2)
+    losses = people.matched({name: people.LOSSES[name] for name in WORDS_LOSSES}, 2)
     drawn = {
         seed: torch.tensor(words.given("words-one", "words", seed).labels)
         for seed in [*range(ALONE), TUNING_SEED]
@@ -244,7 +244,7 @@ def run_words(names: Sequence[str] = WORDS_LOSSES) -> dict:
         cut = LEVELS**3
         record["crossed"][name] = last[:cut].reshape(3 * (LEVELS,)).tolist()
         record["alone"][name] = last[cut:].reshape(3, ALONE).tolist()
-    return record | _cost(clock)
+    return together.write(record | _cost(clock), path)
 
 
 def digits_config(name: str, seeds: Sequence[int]) -> RunConfig:
@@ -253,31 +253,20 @@ def digits_config(name: str, seeds: Sequence[int]) -> RunConfig:
     return replace(RunConfig(DIGITS_LOSSES[name]), **dict(zip(names, seeds, strict=True)))
 
 
-def run_digits(part: Sequence[tuple[str, tuple]]) -> list[float]:
-    """Train runs of the digits, given by loss and seeds; return their last accuracies."""
-    return [
-        round(train_one(digits_config(name, seeds), progress=False).test_accuracy[-1], 4)
-        for name, seeds in part
+def write_digits(path: str | os.PathLike) -> Path:
+    """Train all runs on the digits, and write one record: the last accuracies by seeds and loss."""
+    clock, level = Clock(), range(DIGITS_LEVELS)
+    runs = product(*len(DIGITS_FACTORS) * [level], DIGITS_LOSSES)  # the loss varies fastest
+    last = [
+        train_one(digits_config(name, seeds), progress=False).test_accuracy[-1]
+        for *seeds, name in runs
     ]
-
-
-def digits_parts(size: int = 18) -> list[list[tuple[str, tuple]]]:
-    """All runs of the digits, in parts of so many."""
-    levels = product(*[range(DIGITS_LEVELS)] * len(DIGITS_FACTORS))
-    every = [(name, seeds) for seeds in levels for name in DIGITS_LOSSES]
-    return [every[i : i + size] for i in range(0, len(every), size)]
-
-
-def digits_record(accuracies: Sequence[float], seeds: Mapping[str, Sequence[int]]) -> dict:
-    """The record of runs of the digits, for `together.write`: accuracies by each factor and loss.
-
-    `seeds` has the values of each of `DIGITS_FACTORS`, all combinations of which were run.
-    """
-    x = np.reshape(accuracies, (*(len(seeds[name]) for name in DIGITS_FACTORS), -1))
-    crossed = {name: x[..., i].tolist() for i, name in enumerate(DIGITS_LOSSES)}
+    x = np.reshape(last, (*len(DIGITS_FACTORS) * (DIGITS_LEVELS,), -1)).round(4)
     config = asdict(RunConfig("CELoss()")) | {"loss": list(map(repr, DIGITS_LOSSES.values()))}
-    record = _record(config | {name: [*values] for name, values in seeds.items()})
-    return record | {"factors": DIGITS_FACTORS, "crossed": crossed}
+    record = _record(config | {factor: [*level] for factor in DIGITS_FACTORS})
+    crossed = {name: x[..., i].tolist() for i, name in enumerate(DIGITS_LOSSES)}
+    record |= {"factors": DIGITS_FACTORS, "crossed": crossed}
+    return together.write(record | _cost(clock), path)
 
 
 def _record(config):
