@@ -24,18 +24,11 @@ addEventListener("DOMContentLoaded", () => {
     whole.append(formula, next);
   }
 });
-// A table that is wider than its column gets smaller type. A phone scrolls instead.
-addEventListener("load", async () => {
-  if (!matchMedia("(min-width: 1000px)").matches) return;
-  await window.MathJax?.startup?.promise;
-  for (const box of document.querySelectorAll(".cell_output .text_html")) {
-    box.classList.toggle("alf-wide", box.scrollWidth > box.clientWidth);
-  }
-});
-// On a phone a column of single words gets room. What scrolls sideways fades where it goes on.
+// On a phone a column of single words gets room. What scrolls sideways fades where it goes on; on
+// a screen a table that is wider than its column gets smaller type first.
 addEventListener("load", async () => {
   await window.MathJax?.startup?.promise;
-  const range = document.createRange();
+  const range = document.createRange(), screen = matchMedia("(min-width: 1000px)");
   const isColumnOfWords = (cell) => {
     range.selectNodeContents(cell);
     return cell.clientWidth < 110 && range.getBoundingClientRect().height > 90;
@@ -49,8 +42,14 @@ addEventListener("load", async () => {
       const more = box.scrollWidth - box.clientWidth - box.scrollLeft > 2 && getComputedStyle(box).overflowX === "auto";
       box.classList.toggle("alf-more", more);
     };
+    const fit = () => {
+      box.classList.remove("alf-wide");
+      if (screen.matches && box.matches(".cell_output .text_html"))
+        box.classList.toggle("alf-wide", box.scrollWidth > box.clientWidth);
+      fade();
+    };
     box.addEventListener("scroll", fade, { passive: true });
-    new ResizeObserver(fade).observe(box); // also when a fold opens
+    new ResizeObserver(fit).observe(box); // also when a fold opens or the window changes
   }
 });
 // What a word of the glossary means stands below the word, not at the edge of the window; Esc hides it.
