@@ -430,35 +430,60 @@ config = training.RunConfig("CELoss()", epochs=1, batch_size=200)
 histories = [training.train(config) for _ in range(2)]
 print(records.make(histories[0])["kernel"], histories[0].train_loss[0])
 """
+SAME = RunConfig("CELoss()", epochs=1, batch_size=200)
 
 
-def elsewhere(code=RUN, **environment):
+@pytest.fixture
+def anew():
+    """The kernel is looked for again, in this test and after it."""
+
+    def forget():
+        fused._library.cache_clear()
+        fused._stock.cache_clear()
+
+    forget()
+    yield
+    forget()
+
+
+def test_without_a_compiler_the_modules_train_and_one_line_says_so(tmp_path, monkeypatch):
+    """In a process of its own: all that it says is one line."""
+    environment = {"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     run = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", RUN],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
         capture_output=True,
         text=True,
     )
     assert run.returncode == 0, run.stderr
-    return run.stdout.split(), run.stderr
-
-
-def test_without_a_compiler_the_modules_train_and_one_line_says_so(tmp_path):
-    (loss,), silent = elsewhere(ALFS_KERNEL="stock")
-    assert silent == ""
-    (bare,), said = elsewhere(PATH=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / "cache"))
-    assert bare == loss
+    said = run.stderr
     assert re.fullmatch(r".*RuntimeWarning: no fused kernel, training is slower: .*g\+\+.*\n", said)
+    monkeypatch.setenv("ALFS_KERNEL", "stock")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        history = train(SAME)
+    assert records.make(history)["kernel"] == ""
+    assert run.stdout == f" {history.train_loss[0]}\n"
 
 
-def test_a_compiler_that_fails_or_a_full_cache_is_no_obstacle(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PATH", "{folder}", "g++ failed: no such luck"),
+        ("XDG_CACHE_HOME", "/dev/null", "[Errno 20] Not a directory"),
+    ],
+    ids=["a compiler that fails", "a full cache"],
+)
+def test_what_fails_is_said_once_and_is_no_obstacle(tmp_path, monkeypatch, anew, name, value, said):
     (tmp_path / "g++").write_text("#!/bin/sh\necho 'no such luck' >&2\nexit 1\n")
     (tmp_path / "g++").chmod(0o755)
-    _, said = elsewhere(PATH=str(tmp_path))
-    assert "training is slower: g++ failed: no such luck" in said and said.count("\n") == 1
-    _, said = elsewhere(XDG_CACHE_HOME="/dev/null")
-    assert "training is slower: [Errno 20] Not a directory" in said and said.count("\n") == 1
+    monkeypatch.setenv(name, value.format(folder=tmp_path))
+    with pytest.warns(RuntimeWarning) as caught:
+        histories = [train(SAME) for _ in range(2)]
+    (text,) = (str(warning.message) for warning in caught)
+    assert text.startswith(f"no fused kernel, training is slower: {said}") and "\n" not in text
+    assert [records.make(history)["kernel"] for history in histories] == ["", ""]
 
 
 @pytest.mark.parametrize(

@@ -1097,7 +1097,7 @@ def test_import_is_light():
     loaded = set(out.stdout.split())
     rooms = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("alfs_utils")}
     assert rooms == {"alfs_utils", "alfs_utils._arguments", "alfs_utils.losses"}
-    assert not loaded & {"torchvision", "pandas", "matplotlib", "scipy", "mpmath"}
+    assert not loaded & {"torchvision", "pandas", "matplotlib", "scipy", "sklearn", "mpmath"}
 
 
 # --- a loss owns its mathematics -------------------------------------------------------------

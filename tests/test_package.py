@@ -30,21 +30,29 @@ def python(code: str) -> str:
     return run.stdout
 
 
-@pytest.mark.parametrize(
-    ("module", "forbidden"),
-    [
-        ("alfs_utils", "torch torchvision numpy pandas matplotlib sklearn"),
-        ("alfs_utils.noise", "torch torchvision pandas matplotlib sklearn scipy"),
-        ("alfs_utils.estimation", "torch pandas matplotlib sklearn scipy"),
-        ("alfs_utils.losses", "torchvision pandas matplotlib sklearn scipy"),
-        ("alfs_utils.training", "torchvision pandas matplotlib sklearn"),
-    ],
-)
-def test_a_room_imports_only_what_it_may(module, forbidden):
-    loaded = python(
-        f"import sys, {module}\nprint([m for m in {forbidden.split()!r} if m in sys.modules])"
-    )
-    assert loaded.strip() == "[]"
+# In this order: what one room may not bring along, none before it may. `test_losses` has losses.
+FORBIDDEN = {
+    "alfs_utils": "torch torchvision numpy pandas matplotlib sklearn",
+    "alfs_utils.noise": "torch torchvision pandas matplotlib sklearn scipy",
+    "alfs_utils.estimation": "torch pandas matplotlib sklearn scipy",
+    "alfs_utils.training": "torchvision pandas matplotlib sklearn",
+    "alfs_utils.sweep": "torchvision sklearn scipy",  # SciPy is needed by scikit-learn alone
+}
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """The modules that are loaded after each of these rooms, imported one after the other."""
+    code = "import importlib, json, sys\nloaded = {}\n"
+    code += f"for room in {[*FORBIDDEN]!r}:\n"
+    code += "    importlib.import_module(room)\n    loaded[room] = [*sys.modules]\n"
+    return json.loads(python(f"{code}print(json.dumps(loaded))"))
+
+
+@pytest.mark.parametrize("module", FORBIDDEN)
+def test_a_room_imports_only_what_it_may(module, loaded):
+    assert module in loaded[module]
+    assert [name for name in FORBIDDEN[module].split() if name in loaded[module]] == []
 
 
 def test_import_adds_little_to_torch():
@@ -52,7 +60,7 @@ def test_import_adds_little_to_torch():
         "import time, torch; start = time.perf_counter()\n"
         "import alfs_utils, alfs_utils.losses\nprint(time.perf_counter() - start)"
     )
-    assert min(float(python(code)) for _ in range(3)) <= 0.15
+    assert any(float(python(code)) <= 0.15 for _ in range(3))  # a busy machine may need several
 
 
 # Nothing but torch, NumPy and the standard library of a system without fcntl can be imported.

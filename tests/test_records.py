@@ -9,6 +9,7 @@ import math
 import os
 import random
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -279,7 +280,7 @@ def test_none_of_500_flipped_bits_of_a_record_is_accepted():
     assert accepted == 0
 
 
-def test_a_record_without_a_checksum_is_left_where_it_is(record, tmp_path):
+def test_a_record_without_a_checksum_is_left_where_it_is(record, tmp_path, monkeypatch, capsys):
     """Until tools/seal_records.py has checked it, in its place or from a packed file."""
     path = records.write(record, tmp_path / "ledger")
     sealed = path.read_text()
@@ -288,13 +289,16 @@ def test_a_record_without_a_checksum_is_left_where_it_is(record, tmp_path):
         path.write_text(json.dumps(old))
         with pytest.raises(ValueError, match=rf"{path}: has no checksum: tools/seal_records\.py"):
             ask(path)
-    tool = [sys.executable, ROOT / "tools" / "seal_records.py"]
+    tool = str(ROOT / "tools" / "seal_records.py")
+    monkeypatch.setattr(sys, "path", [*sys.path])
     packed = tmp_path / "all.jsonl"
     packed.write_text(f"{json.dumps(old)}\n{json.dumps(old | {'seconds': -1.0})}\n")
     for words, code in (([tmp_path / "ledger"], 0), ([packed, tmp_path / "other"], 1)):
-        done = subprocess.run([*tool, *words], capture_output=True, text=True)
-        assert done.returncode == code, done.stderr
-    assert "all.jsonl, line 2: left as it is: not a whole record" in done.stderr
+        monkeypatch.setattr(sys, "argv", [tool, *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(tool, run_name="__main__")
+        assert ended.value.code == code
+    assert "all.jsonl, line 2: left as it is: not a whole record" in capsys.readouterr().err
     assert path.read_text() == sealed
     assert records.path_of(CONFIG, tmp_path / "other").read_text() == sealed
 
@@ -328,25 +332,27 @@ def test_an_installed_copy_has_a_version_and_no_commit(tmp_path):
     shutil.copytree(ROOT / "alfs_utils", package, ignore=shutil.ignore_patterns("__pycache__"))
     git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@b"]
     (tmp_path / ".gitignore").write_text("venv\n__pycache__\n")
-    ask = [
-        sys.executable,
-        "-c",
-        "from alfs_utils.training.environment import revision; print(revision())",
-    ]
+    code = "import sys; from alfs_utils.training.environment import revision\n"
+    code += "for _ in sys.stdin:\n    revision.cache_clear()\n    print(revision(), flush=True)"
+    env = os.environ | {"PYTHONPATH": str(package.parent)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
 
-    def revision():
-        env = os.environ | {"PYTHONPATH": str(package.parent)}
-        return subprocess.check_output(ask, cwd=tmp_path, env=env, text=True).strip()
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=env, **pipes) as asked:
 
-    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "theirs"]):
-        subprocess.run([*git, *words], check=True)
-    assert revision() == f"alfs_utils {__version__}"
-    (tmp_path / ".gitignore").write_text("__pycache__\n")
-    for words in (["add", "."], ["commit", "-qm", "with it"]):
-        subprocess.run([*git, *words], check=True)
-    assert re.fullmatch("[0-9a-f]{40}", revision())
-    (package / "new.py").touch()
-    assert re.fullmatch(r"[0-9a-f]{40}\+changes", revision())
+        def revision():
+            asked.stdin.write("\n")
+            asked.stdin.flush()
+            return asked.stdout.readline().strip()
+
+        for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "theirs"]):
+            subprocess.run([*git, *words], check=True)
+        assert revision() == f"alfs_utils {__version__}"
+        (tmp_path / ".gitignore").write_text("__pycache__\n")
+        for words in (["add", "."], ["commit", "-qm", "with it"]):
+            subprocess.run([*git, *words], check=True)
+        assert re.fullmatch("[0-9a-f]{40}", revision())
+        (package / "new.py").touch()
+        assert re.fullmatch(r"[0-9a-f]{40}\+changes", revision())
 
 
 def test_a_record_under_another_name_is_refused(record, tmp_path):

@@ -483,13 +483,6 @@ def test_two_sweeps_at_once_do_every_run_once_with_nothing_but_what_they_need(tm
     assert all(" done" in out for out, _ in said), "both had work, or there was nothing to see"
 
 
-def test_scipy_is_needed_by_scikit_learn_alone():
-    code = "import sys; from alfs_utils import sweep\n"
-    code += "print([m for m in ('scipy', 'sklearn', 'torchvision') if m in sys.modules])"
-    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert loaded.stdout == "[]\n", loaded.stderr
-
-
 def workers_of(pid):
     children = psutil.Process(pid).children()
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
@@ -532,41 +525,40 @@ def test_a_worker_that_is_killed_costs_only_the_run_it_had(tmp_path, killing):
     assert workers_of(os.getpid()) == []
 
 
-def test_a_run_that_kills_its_workers_is_given_up_and_a_broken_worker_is_replaced(tmp_path):
+def deadly_worker(pids, deadly):
+    """Start a worker in which one run ends its process, as a lack of memory would."""
+    sweep._start_worker()
+    genuine = training.train
+
+    def train(config, *arguments, **options):
+        with open(pids, "a") as file:
+            print(os.getpid(), file=file)
+        if records.run_id(config) == deadly:
+            os._exit(1)
+        return genuine(config, *arguments, **options)
+
+    training.train = train
+
+
+def test_a_run_that_kills_its_workers_is_given_up_and_a_broken_worker_is_replaced(
+    tmp_path, monkeypatch, capsys
+):
     """An illegal memory access on a GPU makes everything after it in its process fail, too."""
-    deadly, pids = records.run_id(replace(TINY, init_seed=1)), tmp_path / "pids"
-    driver = tmp_path / "deadly.py"
-    driver.write_text(DEADLY.format(root=str(ROOT), pids=str(pids), deadly=deadly))
-    done = subprocess.run([sys.executable, driver, tmp_path], capture_output=True, text=True)
-    assert done.stdout == "{'done': 2, 'failed': 2}\n", done.stderr
-    assert "its worker process died 2 times (killed, or out of memory?)" in done.stderr
+    runs = [TINY, replace(TINY, model="resnet34"), replace(TINY, init_seed=1)]
+    pids, deadly = tmp_path / "pids", records.run_id(runs[2])
+    # Workers from a server that has imported all they need: four of them start here.
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(PRELOADED)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: processes)
+    monkeypatch.setattr(sweep, "_start_worker", partial(deadly_worker, pids, deadly))
+    monkeypatch.setattr(sweep, "TRIES", 2)
+    counts = sweep.run([*runs, replace(TINY, init_seed=2)], tmp_path, device="cpu")
+    assert counts == {"done": 2, "failed": 2}
+    said = capsys.readouterr().err
+    assert "its worker process died 2 times (killed, or out of memory?)" in said
     first, failed, *rest = pids.read_text().split()
     assert first == failed and first not in rest, "after a failure the process is another"
     assert len(set(rest)) == 3, "two died, and one did the last run"
-
-
-DEADLY = """
-import os, sys
-sys.path.insert(0, {root!r})
-from dataclasses import replace
-from functools import partial
-from alfs_utils import data, records, sweep, training
-
-genuine = training.train
-
-def train(config, *arguments, **options):
-    with open({pids!r}, "a") as file:
-        print(os.getpid(), file=file)
-    if records.run_id(config) == {deadly!r}:
-        os._exit(1)
-    return genuine(config, *arguments, **options)
-
-training.train, sweep.TRIES = train, 2
-if __name__ == "__main__":
-    tiny = training.RunConfig("CELoss()", epochs=1, batch_size=512)
-    runs = [tiny, replace(tiny, model="resnet34"), replace(tiny, init_seed=1)]
-    print(sweep.run([*runs, replace(tiny, init_seed=2)], sys.argv[1], device="cpu"))
-"""
 
 
 KILLED = [

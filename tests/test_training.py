@@ -1097,8 +1097,9 @@ def test_the_allocator_is_left_alone_where_it_is_another(monkeypatch, fresh_allo
 
 
 FAULTS = """
-import ctypes, resource
-from alfs_utils.training._allocator import keep_pages
+import ctypes, resource, runpy
+# Alone: its package would import torch.
+keep_pages = runpy.run_path("alfs_utils/training/_allocator.py")["keep_pages"]
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
 libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]
