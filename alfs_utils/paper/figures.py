@@ -99,7 +99,7 @@ def method_look(method: str) -> dict[str, Any]:
 
 
 def _label_lines(ax: Axes, fits: int) -> None:
-    """Write the name of each line beside its right end, moved apart where ends are close.
+    """Write the name of each line beside its right end and lead to it; names keep a distance.
 
     Parameters
     ----------
@@ -119,14 +119,15 @@ def _label_lines(ax: Axes, fits: int) -> None:
         places[-1 - number] = min(places[-1 - number], high - number * gap)
     for line, place in zip(lines, places, strict=True):
         colour = "0.4" if line.get_color() == "0.6" else line.get_color()
-        ax.text(
-            1.02,
-            place,
+        ax.annotate(
             line.get_label(),
-            transform=ax.get_yaxis_transform(),
+            (line.get_xdata()[-1], _end(line)),
+            (1.05, place),
+            textcoords=ax.get_yaxis_transform(),
             color=colour,
             fontsize=8,
             va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkB": 0},
         )
 
 
