@@ -310,7 +310,8 @@ def _legend(cells):
     marks = {CERTIFICATE_MARKS[certificate] for certificate in cells["certificate"]}
     names = [f"{mark} {name}" for mark, name in MARK_NAMES.items() if mark in marks]
     if names:
-        parts.append(f"Certificate: {', '.join(names)} (point at a cell for its c r).")
+        pointing = '<span class="alf-mouse"> (point at a cell for its c r)</span>'
+        parts.append(f"Certificate: {', '.join(names)}{pointing}.")
     outcomes = [
         state for state in OUTCOME_COLOURS if state in set(cells["outcome"][cells["n"] > 0])
     ]
