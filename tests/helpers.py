@@ -25,4 +25,4 @@ def outcome(check):
 # What the children of killed runs need. A worker of pytest has one fork server, and the first test
 # to start it decides: without these, a child may be killed before it has imported all it needs.
 PRELOADED = ["alfs_utils.paper.which_runs", "alfs_utils.sweep", "psutil", "pytest"]
-PRELOADED += ["alfs_utils.training", "sklearn.datasets", "torch._dynamo"]
+PRELOADED += ["alfs_utils.training", "torch._dynamo"]

@@ -45,7 +45,7 @@ def page(wait=True):
     return kernel.communicate() if wait else kernel
 
 
-def test_a_page_that_is_killed_goes_on_and_keeps_what_it_had(ledger):
+def test_a_page_that_is_killed_goes_on_and_keeps_what_it_had(ledger, capsys):
     kernel = page(wait=False)
     first, second = (records.path_of(config, ledger) for config in GRID[:2])
     checkpoint = records.checkpoint_of(GRID[1], ledger)
@@ -64,7 +64,8 @@ def test_a_page_that_is_killed_goes_on_and_keeps_what_it_had(ledger):
     torch.set_num_threads(1)
     assert scores == pytest.approx([loop.train(config, progress=False).last for config in GRID])
     torch.set_num_threads(threads)
-    assert "3 done" in page()[0]
+    assert [*sweep.own_runs(GRID)["last"]] == scores
+    assert "3 done" in capsys.readouterr().out
 
 
 def wait_for(condition, kernel, seconds=120):

@@ -124,9 +124,9 @@ figure.canvas.draw()
 MATPLOTLIB = "matplotlib PIL contourpy cycler dateutil fontTools kiwisolver packaging pyparsing six"
 
 
-@pytest.mark.parametrize(("code", "more"), [(FIRST_FLOOR, ""), (PLOTS, MATPLOTLIB)])
-def test_the_first_floor_works_with_torch_and_numpy_alone(code, more):
-    python(ALONE.format(more=", ".join(map(repr, more.split())) or "'torch'") + code)
+def alone(code, more="torch"):
+    """The code where nothing but what the first floor may need, and `more`, can be imported."""
+    return ALONE.format(more=", ".join(map(repr, more.split()))) + code
 
 
 def test_the_rooms_are_loaded_when_they_are_asked_for():
@@ -262,8 +262,8 @@ def closure(names):
 
 
 ROOMS = {
-    "": FIRST_FLOOR,
-    "plots": PLOTS,
+    "": alone(FIRST_FLOOR),
+    "plots": alone(PLOTS, MATPLOTLIB),
     "train": """
 import importlib
 rooms = "classes data data.human data.webvision data.words models records sweep training"
