@@ -57,10 +57,10 @@ QUADRATURE = np.polynomial.legendre.leggauss(100)
 LIMITS = (
     "The certificate takes noise to depend on the class alone. Where some samples are harder than "
     "others of their class, their clean level is lower than c.",
-    "It is about the minimum of the risk, not about the way there. Training may lose whole classes: "
-    "watch with `lost_classes`. In trials, CE for the first hundred steps prevented it; larger "
-    "steps do not bring a class back. A sum with NCE starts faster, but is certified in the limit "
-    "only.",
+    "It is about the minimum of the risk, not about the way there. Training may lose whole "
+    "classes: watch with `lost_classes`. In trials, CE for the first hundred steps prevented it; "
+    "larger steps do not bring a class back. A sum with NCE starts faster, but is certified in the "
+    "limit only.",
 )
 SAMPLED = (
     "The interval takes the trusted samples to be a random choice from the noisy ones, and their "

@@ -1,6 +1,6 @@
 """Execute the notebooks and build the site.
 
-    python tools/build.py changed   execute what changed into _build/; --half 0 or 1: every other one
+    python tools/build.py changed   execute what changed into _build/; --half 0 (1): every other one
     python tools/build.py book      the same, then build the site from it
     python tools/build.py execute   refresh the committed outputs in notebooks/
     python tools/build.py site      build the site from the committed outputs, executing nothing
@@ -52,7 +52,9 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"no notebook in notebooks/ has {options.nb!r} in its name")
     try:
         if options.command == "changed":
-            return execute_changed(notebooks if options.half is None else notebooks[options.half :: 2])
+            return execute_changed(
+                notebooks if options.half is None else notebooks[options.half :: 2]
+            )
         if options.command == "book":
             return execute_changed(notebooks) or build_site(EXECUTED)
         if options.command == "execute":

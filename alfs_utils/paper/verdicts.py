@@ -462,8 +462,8 @@ VERDICTS = (
         "Theorem 6",
         r"$w_m/w_n \cdot r \ge 1$ is sufficient",
         "repaired",
-        "at equality false for losses with kinks; true above it, for strictly convex losses "
-        "also at equality, and with the repaired ratio",
+        "at equality false for losses with straight pieces; true above it, for strictly convex "
+        "losses also at equality, and with the repaired ratio",
         "07-asymmetry-ratio",
         "ratio.theorem_6",
     ),
@@ -479,7 +479,8 @@ VERDICTS = (
         "Theorem 6, remark",
         r"$r \ge 1/1.5$ handles all synthetic noises",
         "true with a hidden assumption",
-        "$c = 9/4$, $99/4$ and $3/2$; equality at asymmetric 0.4, where the loss must have no kink",
+        "$c = 9/4$, $99/4$ and $3/2$; equality at asymmetric 0.4: "
+        "the loss must be strictly convex or concave",
         "07-asymmetry-ratio",
         "ratio.remark_clean_level",
     ),
@@ -489,7 +490,8 @@ VERDICTS = (
         "repaired",
         "$f^*$ is Pareto-optimal for the clean losses, with every shape of loss; one weight per "
         r"sample exists for symmetric and concave $\ell$, explicitly, but not always for convex "
-        r"$\ell$: $\mathrm{AUL}(2, 2)$ at $\eta = 1/5$",
+        r"$\ell$: $\mathrm{AUL}(2, 2)$ at $\eta = 1/5$; true as printed if “strictly” is that of "
+        "Definition 2, which leaves symmetric losses",
         "08-positive-weighting",
         "weighting.theorem_7",
     ),
@@ -746,8 +748,8 @@ VERDICTS = (
     ),
     Verdict(
         "Ours, the way back",
-        r"from $u = \varepsilon$ a sample comes back in a time of order $1/\varepsilon$ at least, "
-        "under every certified convex or concave loss",
+        r"with $w_n > 0$, from $u = \varepsilon$ a sample comes back in a time of order "
+        r"$1/\varepsilon$ at least, under every certified convex or concave loss",
         "proved here",
         r"$1/(2G\varepsilon)$ with $G = w_y g(0) - w_n g(1) > 0$; cross entropy needs "
         r"$\ln(1/\varepsilon)/(2 w_y)$",

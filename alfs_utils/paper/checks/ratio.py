@@ -505,8 +505,9 @@ def remark_clean_level(level=noise.clean_level, needed=Fraction(2, 3)) -> Check:
     """A ratio of 1/1.5 is enough for every synthetic noise of the paper.
 
     As printed, for any loss: one with the slopes -3 and -2 has that ratio and, at asymmetric noise
-    0.4, the same risk on half of an edge as at e_m. With the assumption that l has no kink,
-    c r >= 1 decides. The control: a ratio 0.5 % lower is not enough.
+    0.4, the same risk on half of an edge as at e_m. With the assumption that l is strictly
+    convex or concave, c r >= 1 decides: AUL with a = 3, p = 2, in fractions. The control: a ratio
+    0.5 % lower is not enough.
     """
     tenths = [Fraction(x, 10) for x in range(1, 9)]
     expected = {(k, eta): (1 - eta) / (eta / (k - 1)) for k in (10, 100) for eta in tenths[1::2]}
@@ -519,9 +520,11 @@ def remark_clean_level(level=noise.clean_level, needed=Fraction(2, 3)) -> Check:
     named = [expected[key] for key in ((10, tenths[7]), (100, tenths[7]), ("cifar10", tenths[3]))]
     kinked = [0, 3, 5]  # l(0) - l(j/2)
     ties = not is_asymmetric(kinked, least, 0) and slope_ratio(kinked) == Fraction(2, 3)
+    curved = [9 - (3 - Fraction(j, 60)) ** 2 for j in range(61)]  # 2 [l(0) - l(j/60)] of AUL (3, 2)
+    unique = all(3 * (curved[60] - curved[60 - j]) > 2 * curved[j] for j in range(1, 61))
     return Check(
         printed=not ties and equal and least * needed >= 1,
-        assumed=equal and least * needed >= 1,
+        assumed=equal and least * needed >= 1 and unique,
         control=least * needed * Fraction(199, 200) < 1,
         figures={
             "noise models": len(expected),
