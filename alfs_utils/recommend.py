@@ -217,7 +217,7 @@ def recommend(
         )
     if T is not None:
         levels, c = noise.class_clean_levels(T), Interval(*[noise.clean_level(T)] * 3)
-        return _recommendation(array("T", T), levels, c, None)
+        return _recommendation(array("T", T, dtype=np.float64), levels, c, None)
     level = real("level", level, "a number in (0.5, 1)", lambda level: 0.5 < level < 1)
     if clean is not None and noisy is not None:
         counts = count_matrix(clean=clean, noisy=noisy)
@@ -225,7 +225,8 @@ def recommend(
     both = 2 * level - 1  # of two ends that hold with `level` each
     c = clean_level_interval(counts, both)
     levels = class_clean_level_intervals(counts, both).low
-    return _recommendation(array("counts", counts), levels, c, level)
+    # Percentages of small integers, such as uint8, would overflow.
+    return _recommendation(array("counts", counts, dtype=np.int64), levels, c, level)
 
 
 def _recommendation(table, levels, c, level):

@@ -2,6 +2,7 @@
 
 import doctest
 import math
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -192,6 +193,13 @@ def test_more_trusted_labels_give_a_bolder_loss():
 def test_two_classes_get_mae():
     """It starts with its largest step, u (1 - u) at 1/2, and needs no more than domination."""
     assert recommend(T=noise.symmetric(2, 0.2)).choice.loss == "MAELoss()"
+
+
+def test_the_words_do_not_depend_on_the_kind_of_number():
+    counts = np.array([[200, 100], [50, 200]])
+    assert repr(recommend(counts=counts.astype(np.uint8))) == repr(recommend(counts=counts))
+    T = [[Fraction(3, 4), Fraction(1, 4)], [Fraction(1, 8), Fraction(7, 8)]]
+    assert repr(recommend(T=T)) == repr(recommend(T=np.array(T, float)))
 
 
 # --- refusals -------------------------------------------------------------------------------
