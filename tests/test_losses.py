@@ -957,6 +957,18 @@ def test_nlnl_resumes_from_its_state_dict():
     assert torch.equal(loss(z, target), other(z, target))
 
 
+def test_nlnl_loads_what_another_machine_saved(monkeypatch):
+    """With ``map_location="cuda"`` the state comes from a GPU; without a GPU, none fits."""
+    moved, state = [], L.NLNLLoss(seed=1).state_dict()
+    key = "_extra_state"
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda x: moved.append(x) or x)
+    L.NLNLLoss().load_state_dict(state)
+    assert moved[0] is state[key]["state"]
+    loss = L.NLNLLoss(seed=2)
+    loss.load_state_dict({key: state[key] | {"device": "nowhere:0"}})
+    assert loss.generator.initial_seed() == 2
+
+
 # --- drop-in anywhere ------------------------------------------------------------------------
 
 

@@ -78,8 +78,9 @@ class NLNLLoss(Loss):
     """Negative learning: -ln(1 - u_k) for a wrong label k drawn uniformly (NLNL, stage 1).
 
     Every call draws one complementary label per element, whatever the reduction, from the
-    loss's own generator, whose state is part of `state_dict`. The published code adds a
-    positive-learning term of zero, which is NaN since torch 1.11; this loss leaves it out.
+    loss's own generator, whose state is part of `state_dict` (and is left out in loading where
+    its device is missing). The published code adds a positive-learning term of zero, which is NaN
+    since torch 1.11; this loss leaves it out.
 
     `torch.compile` with `fullgraph` and `torch.export` cannot hold a generator. There, draw
     outside with `draw` and train with `negative_learning`, which they can hold. In a distributed
@@ -156,5 +157,9 @@ class NLNLLoss(Loss):
         return {"device": str(self.generator.device), "state": self.generator.get_state()}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.generator = torch.Generator(state["device"])
-        self.generator.set_state(state["state"])
+        try:
+            generator = torch.Generator(state["device"])
+        except RuntimeError:  # saved on a GPU, loaded where there is none: no state fits
+            return
+        # A generator takes its state from the CPU, but `map_location` may have moved it.
+        self.generator = generator.set_state(state["state"].cpu())
