@@ -194,6 +194,18 @@ def test_what_can_be_set_later_is_checked():
     )
 
 
+def test_what_is_set_later_is_set_for_all_parts():
+    loss = L.NormalizedFocalLoss() + L.RCELoss() + L.AGCELoss(1, 0.5)
+    loss.compat, loss.ignore_index, loss.reduction = "official", 2, "sum"
+    options = {"ignore_index": 2, "reduction": "sum"}
+    made = L.NormalizedFocalLoss(compat="official", **options)
+    made += L.RCELoss(compat="official", **options) + L.AGCELoss(1, 0.5, **options)
+    assert repr(loss) == repr(made)
+    for name, value, error in (("compat", "paper", ValueError), ("ignore_index", 1.5, TypeError)):
+        with pytest.raises(error, match=name):
+            setattr(loss, name, value)
+
+
 # --- the algebra, as one writes it -----------------------------------------------------------
 
 

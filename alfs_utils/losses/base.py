@@ -217,7 +217,8 @@ class Loss(nn.Module):
     """Base of all losses: the call, the algebra and the repr.
 
     The parameters of a loss are fixed, because they were checked together. For another value, make
-    another loss. You may set `reduction`, `ignore_index` and `compat`; they are checked again.
+    another loss. You may set `reduction`, `ignore_index` and `compat`; they are checked again. In a
+    sum or a normalised loss, they are set for all parts.
 
     Parameters
     ----------
@@ -429,6 +430,11 @@ class Composite(Loss):
     def ignore_index(self) -> int:
         return self._parts()[0].ignore_index
 
+    @ignore_index.setter
+    def ignore_index(self, value: int) -> None:
+        for part in self._parts():
+            part.ignore_index = value
+
     @property
     def reduction(self) -> str:
         return self._parts()[0].reduction
@@ -437,6 +443,14 @@ class Composite(Loss):
     def reduction(self, value: str) -> None:
         for part in self._parts():
             part.reduction = value
+
+    def _set_compat(self, value):
+        for part in self._parts():
+            if isinstance(part, Composite) or hasattr(part, "compat"):
+                part.compat = value
+
+    # To set only: the parts may differ.
+    compat = property(fset=_set_compat)  # pyright: ignore[reportAssignmentType]
 
 
 class LossSum(Composite):
