@@ -66,7 +66,7 @@ def run(tmp_path, monkeypatch):
         monkeypatch.setattr("socket.socket.connect", refuse)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", module=r"alfs_utils|__main__")
-            line = PAGE[: PAGE.index(code)].count("\n")  # for tracebacks that point into the page
+            line = PAGE[: PAGE.find(code)].count("\n")  # for tracebacks that point into the page
             exec(compile("\n" * line + code, PATH, "exec"), {"__name__": "__main__"})
 
     return run
@@ -89,6 +89,17 @@ def test_its_asserts_notice_a_loss_without_gradient(code, run, monkeypatch):
     monkeypatch.setattr(losses.Loss, "forward", flat)
     with pytest.raises(AssertionError):
         run(code)
+
+
+def test_the_alarm_of_the_trainer_does_not_count_evaluations(run):
+    (code,) = (block.values[0] for block in BLOCKS if "TrainerCallback" in block.values[0])
+    for old, new in (
+        ('"report_to": "none"', '"report_to": "none", "eval_strategy": "steps", "eval_steps": 8'),
+        ("train_dataset=data", "train_dataset=data, eval_dataset=data"),
+        ("trainer.train()", "trainer.evaluate(); trainer.train()"),
+    ):
+        code = code.replace(old, new)
+    run(code + "\nassert len(torch.cat(watch.given)) == len(data)")
 
 
 @pytest.mark.parametrize(
