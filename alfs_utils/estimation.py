@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from alfs_utils._arguments import array, real, shown
+from alfs_utils._arguments import array, integer, real, shown
 from alfs_utils.noise import count_matrix
 
 __all__ = [
@@ -121,6 +121,7 @@ def labels_to_decide(counts: npt.ArrayLike, level: float = 0.95, draws: int = 10
     285
     """
     level = real("level", level, "a number in (0.5, 1)", lambda level: 0.5 < level < 1)
+    draws = integer("draws", draws, 1)
     counts, tail = _counts(counts), 1 - level
     seen, k, rng = int(counts.sum()), len(counts), np.random.default_rng(0)
     shares = (counts.sum(axis=1) + 1) / (seen + k)

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alfs_utils import noise
+from alfs_utils._arguments import array
 
 __all__ = ["lost_classes", "lost_from_counts"]
 
@@ -79,9 +80,10 @@ def lost_from_counts(
         raise ValueError(
             f"predicted, given: expected a count >= 0 for each class, got {m.shape} and {n.shape}"
         )
-    share = np.broadcast_to(np.asarray(1 / len(m) if right is None else right, float), m.shape)
-    if not ((share > 0) & (share <= 1)).all():
+    share = array("right", 1 / len(m) if right is None else right, "shares in (0, 1]", float)
+    if share.shape not in ((), m.shape) or not ((share > 0) & (share <= 1)).all():
         raise ValueError(f"right: expected a share in (0, 1] for each class, got {right!r:.60}")
+    share = np.broadcast_to(share, m.shape)
     few = 2 * m < share * n
     evidence = _exponent(2 * m[few] / n[few], share[few]) * n[few]
     return np.flatnonzero(few)[evidence >= math.log(len(m) / LEVEL)].tolist()

@@ -203,6 +203,12 @@ def test_no_number_of_labels_shows_what_is_not_so():
     assert labels_to_decide([[5, 0], [0, 5]], 0.969) > 10
 
 
+def test_at_least_one_draw_decides():
+    for draws, error in ((0, ValueError), (2.5, TypeError)):
+        with pytest.raises(error, match="draws: expected an int of at least 1, got"):
+            labels_to_decide([[5, 0], [0, 5]], draws=draws)
+
+
 def test_counting():
     np.testing.assert_array_equal(
         count_matrix(clean=[0, 1, 1], noisy=[1, 1, 1], num_classes=3),

@@ -65,6 +65,8 @@ def test_right_labels_that_a_healthy_network_repeats_are_no_alarm():
         (([0], [5], 5), r"given: expected values in \[0, 5\), got 5"),
         (([0], [1], 2, 0.0), "right: expected a share"),
         (([0], [1], 2, float("nan")), "right: expected a share"),
+        (([0], [1], 2, [0.1, 0.2, 0.3]), "right: expected a share"),
+        (([0], [1], 2, "most"), "right: expected shares"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):
