@@ -94,7 +94,8 @@ def loss_and_pull(
         value, pull = value_and_pull(loss, u, k)
         if relative:
             value, pull = (value - value[-1]) / pull[-1], pull / pull[-1]
-        line = {"linestyle": styles[number], "color": COLOURS[number], "label": name}
+        style, colour = styles[number % len(styles)], COLOURS[number % len(COLOURS)]
+        line = {"linestyle": style, "color": colour, "label": name}
         left.plot(u, value, **line)
         right.plot(u[pull > 0], pull[pull > 0], **line)
         highest = max(highest, float(value.max()))
