@@ -3,11 +3,13 @@
 import dataclasses
 import io
 import math
+import re
 import statistics
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 from alfs_utils import data, records
 from alfs_utils.losses import AGCELoss, FocalLoss, from_paper
@@ -286,6 +288,15 @@ def test_a_cell_with_runs(ledger_of, means, outcome):
     assert cell.hours == 0.5
 
 
+def test_the_columns_of_a_table_of_runs_have_their_own_numbers(ledger_of):
+    ledger = ledger_of(*three(96.4)).assign(best=97.5, noisy_validation=95.5)
+    html = pages.runs_table(comparison.compare(ledger, "mnist")).data
+    head = re.findall("<th[^>]*>(.*?)</th>", html)
+    row = dict(zip(head, re.findall("<td[^>]*>(.*?)</td>", html), strict=True))
+    names = ("method", "last epoch", "best epoch", "epoch chosen by noisy labels", "minutes")
+    assert [row[name] for name in names] == ["AGCE", "96.40", "97.50", "95.50", "30.0"]
+
+
 def test_one_run_has_no_spread(ledger_of):
     ledger = ledger_of(*three(96.4))
     assert math.isnan(cell_of(ledger).std)
@@ -294,6 +305,15 @@ def test_one_run_has_no_spread(ledger_of):
     assert lines == [
         "paper,  mnist AGCE sym .8: 96.59 ± 0.12, printed",
         "ledger, mnist AGCE sym .8: 96.40, 1 run(s), preliminary",
+    ]
+    own = pd.DataFrame({"last": [96.5, 95.25], "best": 99.0, "init_seed": [4, 7]})
+    yours = [
+        comparison.beside(cells, "AGCE", "symmetric", 0.8, runs).splitlines()[2]
+        for runs in (own, own[:0])
+    ]
+    assert yours == [
+        "yours,  mnist AGCE sym .8: 96.50 (seed 4), 95.25 (seed 7)",
+        "yours,  mnist AGCE sym .8: not yet run",
     ]
     clean = comparison.beside(cells, "CE", "symmetric", 0.0)
     assert clean.splitlines()[1] == "ledger, mnist CE clean: not yet run"
@@ -463,6 +483,66 @@ def test_pictures_of_all_cells(ledger_of):
     ]
     assert stars == [(0.8, pytest.approx(96.6))]
     plt.close("all")
+
+
+def test_each_panel_draws_what_its_axis_says():
+    """Curves of accuracy and of labels repeated, which look alike."""
+    run = {"method": "AGCE", "dataset": "cifar10", "train_size": 9, "epochs": 2, "model": "m"}
+    run |= {"column": "sym .8", "test_accuracy": [10.0, 80.0], "memorised": [1.0, 7.0]}
+    run |= {"fitted": [2.0, 9.0]}
+    runs = pd.DataFrame([run, run | {"test_accuracy": [20.0, 90.0]}])
+    curves = figures.accuracy_curves(runs, "mnist")
+    right, wrong = figures.reduced_figure(runs).axes
+    assert right.get_ylabel().startswith("accuracy") and wrong.get_ylabel().startswith("wrong")
+    for ax, expected in ((curves.axes[0], [15, 85]), (right, [15, 85]), (wrong, [1, 7])):
+        (line,) = ax.get_lines()
+        assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2], expected)
+    plt.close("all")
+
+
+def test_marks_say_which_cells_are_certified():
+    rows = [
+        ("AGCE", "clean", 0.0, "clean labels"),
+        ("AGCE", "symmetric", 0.8, "asymmetric in the limit"),
+        ("AGCE", "asymmetric", 0.4, "not asymmetric"),
+        ("AGCE", "asymmetric", 0.3, "n/a"),
+    ]
+    cells = pd.DataFrame(rows, columns=["method", "noise", "eta", "certificate"])
+    figure = figures.ours_and_theirs(cells.assign(paper_mean=50.0, n=0, mean=math.nan))
+    own = figures.method_look("AGCE")["color"]
+    looks = {"o": {own: "filled", "white": "hollow"}, "x": {own: "none"}}
+    shown = {
+        ax.get_title(): [
+            (float(line.get_xdata()[0]), looks[line.get_marker()][line.get_markerfacecolor()])
+            for line in ax.get_lines()
+            if line.get_marker() in looks
+        ]
+        for ax in figure.axes
+    }
+    assert shown == {
+        "symmetric noise": [(0, "filled"), (0.8, "filled")],
+        "asymmetric noise": [(0, "filled"), (0.4, "hollow"), (0.3, "none")],
+    }
+    plt.close(figure)
+
+
+def test_a_picture_of_cells_reads_from_top_to_bottom_in_the_colours_of_its_legend():
+    rows = [
+        ("a", "CE", "clean", "reproduced"),
+        ("a", "CE", "sym .8", "close"),
+        ("a", "AGCE", "clean", "mixture"),
+        ("a", "AGCE", "sym .8", "not yet run"),
+        ("b", "CE", "clean", "preliminary"),
+    ]
+    cells = pd.DataFrame(rows, columns=["dataset", "method", "column", "outcome"])
+    figure = figures.cell_states(cells)
+    ax, _ = figure.axes
+    mesh = ax.collections[0]
+    drawn = [to_hex(colour) for colour in mesh.to_rgba(mesh.get_array()).reshape(-1, 4)]
+    assert drawn == [pages.OUTCOME_COLOURS[row[-1]].lower() for row in rows[:4]]
+    assert ax.yaxis_inverted()
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["CE", "AGCE"]
+    plt.close(figure)
 
 
 def test_the_same_figure_is_the_same_file(ledger_of):
