@@ -101,6 +101,27 @@ def test_balanced_labels_weigh_one_over_their_count():
     assert torch.allclose(total, torch.full((10,), len(run.given) / 10))
 
 
+def test_when_a_run_is_looked_at():
+    due = [step for step in range(1, 301) if short_runs._is_due(step)]
+    assert due == [25, 50, 75, 100, 150, 200, 250, 300]
+
+
+def test_what_each_change_does():
+    """The rate of a warm-up, the bias of the last layer, and the lead that a logit bias gives."""
+    small = replace(CONFIG, train_size=200)
+    run = short_runs._Watched(Trial(small, output_bias=True, warm_up=4))
+    shares = torch.bincount(run.given, minlength=10) / 200
+    assert torch.allclose(run.network[-1].bias.softmax(0), shares)
+    places, rates = [slice(i, i + 20) for i in range(0, 120, 20)], []
+    for index, images in run.dataset.train_batches(torch.arange(200), places):
+        run.step(index, images)
+        run.progress.step += 1
+        rates.append(run.optimizer.param_groups[0]["lr"] / small.lr)
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+    biased = short_runs._Biased(CELoss(), 2.0)(torch.zeros(1, 3), torch.tensor([1]))
+    assert biased.item() == pytest.approx(np.log(1 + 2 * np.exp(-2)))
+
+
 def test_ids_of_trials_are_their_own():
     trials = census.trials()
     assert len({t.id for t in trials}) == len(trials)
@@ -155,7 +176,7 @@ def test_the_command_lists_the_parts(tmp_path, capsys):
 def test_lost_and_since():
     looks = [[0, 50, 5], [90, 50, 5], [9, 50, 0], [0, 95, 9.9]]
     steps = [0, 50, 100, 117]
-    assert census.lost(looks[-1]) == [0, 2]
+    assert census.lost(looks[-1]) == [0, 2] and census.lost([10.0, 9.99]) == [1]
     assert [census.since(steps, looks, c) for c in range(3)] == [100, None, 0]
 
 
@@ -185,6 +206,9 @@ def test_the_rule_of_the_early_leads():
         "classes": 6, "lost": 3, "foreseen": 2, "false": 1, "mistakes": 2, "none": 3,
     }  # fmt: skip
     assert census.threshold(runs) == 1.0
+    # A lead that is the limit is not below it.
+    assert census.foreseen(runs, limit=0.5)["foreseen"] == 2
+    assert census.foreseen(runs, limit=-0.2)["false"] == 0
 
 
 def test_a_mixture_has_no_mean_of_all():
@@ -192,7 +216,7 @@ def test_a_mixture_has_no_mean_of_all():
     cell = census.mixture([98.0, 88.0, 99.0, 89.0], [kept, gone, kept, gone])
     assert cell.mixed
     assert str(cell) == "2 of 4 seeds keep all classes; those reach 98.50 %"
-    assert cell.three[0] == 1 / 8
+    assert cell.three == (1 / 8, cell.kept.low**3, cell.kept.high**3)
     assert not census.mixture([98.0], [kept]).mixed
     assert str(census.mixture([88.0], [gone])) == "0 of 1 seeds keep all classes"
 
@@ -262,6 +286,8 @@ def test_alarms_of_runs(ledger):
     runs.at[2, "predicted"] = [[0] + [100] * 9]
     runs.at[0, "predicted"] = [[100] * 10]
     assert census.alarms(runs) == found | {"false": 1, "missing": 1}
+    runs.at[2, "test_accuracy"] = [50.0, 49.9, *KEPT[2:]]  # enough is kept
+    assert census.alarms(runs) == found | {"false": 1, "missing": 1, "kept": 26, "between": 1}
 
 
 def test_mcnemar_by_hand():
