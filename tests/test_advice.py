@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -93,6 +94,34 @@ def test_readings_can_fail(frame):
     for role in ("recommended", "with NCE", "GCE", "CE, stopped"):
         worse[role] = [[0.0] * 5 if isinstance(x, list) else x for x in worse[role]]
     assert [holds for _, holds in advice.readings(worse)][3::2] == [False, False]
+
+
+def test_readings_of_draw_3_can_fail():
+    """A loss below both limits, one between them, one above."""
+    quick, between, slow = "CELoss()", "AGCELoss(a=0.1, q=0.5)", "MAELoss()"
+    assert [advice.slow(x, 30, 1.25) for x in (quick, between, slow)] == [False, True, True]
+    assert [advice.slow(x, 30, 1.6) for x in (quick, between, slow)] == [False, False, True]
+
+    def answers(**with_nce):
+        rows = [
+            {
+                "losses": {"T known": text},
+                "k": 30,
+                "T known": [50.0] * 5,
+                "with NCE": [x] * 5,
+            }
+            for text, x in zip((quick, between, slow), with_nce.values(), strict=True)
+        ]
+        return [holds for _, holds in advice.readings_of_draw_3(pd.DataFrame(rows))]
+
+    assert answers(quick=50.0, between=60.0, slow=40.0) == [True, True]
+    assert answers(quick=60.0, between=50.0, slow=60.0) == [False, False]
+
+
+def test_noise_is_drawn_anew_for_each_seed():
+    dataset = advice.vectors("words-4", 0)
+    drawn = advice._noisy(dataset, noise.symmetric(4, 0.5), len(dataset.train_labels))
+    assert len({tuple(labels.tolist()) for labels in drawn}) == advice.SEEDS
 
 
 def test_tables_count_every_setting_once(frame):

@@ -1,6 +1,7 @@
 """The trials of the guide "Clean your labels"."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,6 +65,41 @@ def test_an_unseen_label_has_no_part_in_its_own_outputs():
     after = cleaning.unseen(dataset, [Job(CELoss(), labels, 0.1, 0)], "words_mlp", **SHORT)[0]
     same = (before == after).all(1)
     assert before.shape == (200, 2) and same[7] and same.sum() == 200 // cleaning.FOLDS
+
+
+def test_a_trial_tunes_on_another_draw_and_ranks_each_runs_own_outputs(monkeypatch):
+    """One network alone knows the truth; all others have learned their labels by heart."""
+    setting, seeds = "digits, symmetric 0.4", range(2)
+    dataset, _ = cleaning.vectors("digits")
+    given = {seed: cleaning.labels(setting, dataset, seed) for seed in (*seeds, people.TUNING_SEED)}
+    assert not np.array_equal(given[0].labels, given[1].labels)
+    tuned = []
+
+    def network(mode):
+        def train(dataset, jobs, model, **settings):
+            z = [torch.nn.functional.one_hot(job.labels, 10).double() for job in jobs]
+            for out, job in zip(z, jobs, strict=True):
+                assert np.array_equal(job.labels, given[job.seed].labels)
+                if (mode, job.lr, job.seed) == ("unseen", 3, 1):
+                    out[:] = torch.nn.functional.one_hot(dataset.train_labels, 10)
+            z = torch.stack(z)
+            return z if mode == "unseen" else SimpleNamespace(logits=z)
+
+        return train
+
+    monkeypatch.setattr(people, "tune", lambda dataset, labels, *_: tuned.append(labels))
+    numbered = {name: number for number, name in enumerate(people.LOSSES)}
+    monkeypatch.setattr(people, "chosen", lambda _: numbered)
+    monkeypatch.setattr(cleaning, "train", network("seen"))
+    monkeypatch.setattr(cleaning, "unseen", network("unseen"))
+    rows, _ = cleaning.trial(setting, seeds)
+    assert np.array_equal(tuned[0], given[people.TUNING_SEED].labels)
+    known = [(r["mode"], r["loss"], r["seed"]) for r in rows if r["margin"] == 100]
+    assert known == [("unseen", [*people.LOSSES][3], 1)] and len(rows) == 2 * 5 * 2
+    for row in rows:
+        wrong = round(100 * given[row["seed"]].rate, 3)
+        assert row["wrong"] == wrong and row["step"] == numbered[row["loss"]]
+        assert row["margin"] == pytest.approx(wrong if row["margin"] < 100 else 100, abs=1e-2)
 
 
 def test_digits_as_vectors_keep_their_pixels():

@@ -256,6 +256,8 @@ def test_the_control_has_the_same_matrix():
         found = noise.transition_matrix(clean=y, noisy=given.numpy(), num_classes=10)
         assert np.abs(found - T).max() < 0.15
     assert torch.equal(by_sample.labels(digits, "clean", 1)[0], digits.train_labels)
+    for world, drawn in (("margin", by), ("margin by class", control)):
+        assert not torch.equal(by_sample.labels(digits, world, 2)[0], drawn), world
 
 
 def test_the_bound_by_hand():

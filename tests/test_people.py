@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -254,6 +255,14 @@ def test_drawn_news_have_the_matrix_of_the_people(news):
     T = count[1] / count[1].sum(1, keepdims=True)
     certified = {name for name, loss in people.NEWS_LOSSES.items() if certify(loss, T).asymmetric}
     assert certified == {"MAE", "AGCE", "AUL", "NCE+AGCE"}
+
+
+def test_labels_are_drawn_anew_for_each_seed():
+    clean, given = torch.arange(4).repeat(100), torch.arange(4).repeat(100)
+    given[::3] = 0
+    dataset = SimpleNamespace(train_labels=clean)
+    first, again, second = (people.news_labels(dataset, given, "drawn", s) for s in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, second)
 
 
 RECORD = ROOT / "results" / "people" / "news.json"

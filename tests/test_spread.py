@@ -5,12 +5,13 @@ from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import ROOT
 from scipy import stats
 
-from alfs_utils import data
+from alfs_utils import data, records
 from alfs_utils.losses import CELoss
 from alfs_utils.paper import people, spread, which_runs
 from alfs_utils.paper.together import Job, train
@@ -121,9 +122,52 @@ def test_a_record_of_the_digits_has_each_run_at_its_seeds(monkeypatch, tmp_path)
     assert record["config"] == committed["config"]
 
 
+def test_a_record_of_the_words_has_each_run_at_its_seeds(monkeypatch, tmp_path):
+    """With a network whose accuracy spells its seeds, and a step size for each loss."""
+    given = SimpleNamespace(given=lambda kind, name, seed: SimpleNamespace(labels=[seed]))
+    tuned, steps = [], []
+
+    def spelled(dataset, jobs, model, **settings):
+        last = [[float(10_000 * j.labels[0] + 100 * j.seed + j.order_seed)] for j in jobs]
+        steps.extend({j.lr for j in jobs})
+        return SimpleNamespace(accuracy=torch.tensor(last, dtype=torch.float64))
+
+    monkeypatch.setattr(spread, "words", given)
+    monkeypatch.setattr(people, "tune", lambda dataset, labels, *_: tuned.append(labels.item()))
+    numbered = {name: number for number, name in enumerate(spread.WORDS_LOSSES)}
+    monkeypatch.setattr(people, "chosen", lambda _: numbered)
+    monkeypatch.setattr(spread, "train", spelled)
+    record = spread.read(spread.write_words(tmp_path / "words.json"))
+    assert tuned == [spread.TUNING_SEED] and steps == [0, 1, 2, 3]
+    assert [*record["crossed"]] == [*spread.WORDS_LOSSES]
+    for x in record["crossed"].values():
+        assert all(value == 10_000 * n + 100 * i + o for (n, i, o), value in np.ndenumerate(x))
+    for x in record["alone"].values():
+        assert np.array_equal(x, np.outer([10_000, 100, 1], range(spread.ALONE)))
+
+
 def test_the_grid_varies_one_seed_at_a_time():
     first, *others = which_runs.spread()
     assert len(others) == len(set(others)) == 8
     for run in others:
         changed = [f.name for f in fields(run) if getattr(run, f.name) != getattr(first, f.name)]
         assert len(changed) == 1 and changed[0] in SEEDS and changed[0] != "augment_seed"
+
+
+def test_the_draw_on_mnist_is_held_against_weights_and_order():
+    """One-sided: a draw that varies more than the others has a small p."""
+    configs = which_runs.spread()
+    rows = [{"id": records.run_id(c), "status": "finished", **vars(c)} for c in configs]
+    runs = spread.mnist(pd.DataFrame(rows).assign(last=0.0))
+    seeds = {"noise draw": "noise_seed", "initial weights": "init_seed", "order": "order_seed"}
+    assert runs["varied"].value_counts().to_dict() == {
+        "none": 1, "noise draw": 4, "initial weights": 2, "order": 2,
+    }  # fmt: skip
+    assert all(row[seeds[row["varied"]]] for _, row in runs[1:].iterrows())
+    draw, rest = [0, 3, -3, 6, -6], [0, 1, -1, 2, -2]
+    last = dict.fromkeys(range(9), 0.0)
+    last |= dict(zip(runs.index[runs["varied"] == "noise draw"], draw[1:], strict=True))
+    others = runs["varied"].isin(["initial weights", "order"])
+    last |= dict(zip(runs.index[others], rest[1:], strict=True))
+    p = spread.mnist_answer(runs.assign(last=pd.Series(last)))
+    assert p == pytest.approx(stats.f.sf(9, 4, 4)) and p < 0.05
