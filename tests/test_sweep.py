@@ -447,6 +447,12 @@ def test_the_estimate_counts_runs_and_epochs(monkeypatch):
         twice = replace(TINY, epochs=2, eta=0.1)
         assert sweep.estimate([TINY, twice, twice]) == pytest.approx(5 * 2 / 3600)
         assert sweep.estimate([]) == 0
+    for name, value in (("dataset", "words"), ("model", "news_mlp"), ("precision", "bfloat16")):
+        with monkeypatch.context() as patch:  # each of these is timed on its own
+            other = replace(TINY, **{name: value})
+            seconds = {TINY: 2.0, other: 9.0}
+            patch.setattr(training, "seconds_per_epoch", lambda config, *_: seconds[config])  # noqa: B023
+            assert sweep.estimate([TINY, other]) == pytest.approx(TINY.epochs * 11 / 3600)
     assert 0 < sweep.estimate([TINY], "cpu", steps=2) < 0.1
     with pytest.raises(ValueError, match=r"^device: expected .* got 'zz'"):
         sweep.estimate([TINY], "zz")

@@ -515,6 +515,25 @@ def test_an_epochs_time_is_estimated():
     assert 0 < training.seconds_per_epoch(SHORT, steps=2) < 60
 
 
+def test_an_epochs_time_is_that_of_all_its_steps_and_all_test_images(monkeypatch):
+    """A step takes 3 s, a tenth of the test images 5 s: by a clock that only they move."""
+    now = [0.0]
+
+    def step(run, index, images):
+        now[0] += 3
+
+    def built(run, compiled, build=loop.Run._build):
+        build(run, compiled)
+        run.tested = lambda images: now.__setitem__(0, now[0] + 5)
+
+    monkeypatch.setattr(loop.Run, "step", step)
+    monkeypatch.setattr(loop.Run, "_build", built)
+    monkeypatch.setattr(data.DataSet, "test_batch", 36)
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    expected = 3 * 1437 / SHORT.batch_size + 10 * 5
+    assert training.seconds_per_epoch(SHORT, steps=4) == pytest.approx(expected)
+
+
 # --- a loss that is not finite --------------------------------------------------------------
 
 

@@ -394,6 +394,12 @@ def test_the_command_says_what_is_wrong(folder, capsys, tmp_path):
     assert "expected 60000 to 70000" in capsys.readouterr().err
 
 
+def test_a_row_is_estimated_in_hours(monkeypatch, capsys):
+    monkeypatch.setattr(training, "seconds_per_epoch", lambda *_, **more: 36.0)
+    assert main(["webvision", "estimate", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == "36 s per epoch, 2.5 hours per run on one cpu\n"
+
+
 def test_the_command_trains_and_writes_the_record_once(small, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(webvision, "TRAIN_IMAGES", range(64, 65))
     monkeypatch.setattr(webvision, "TEST_IMAGES", 50)
