@@ -28,7 +28,7 @@ from sympy.parsing import sympy_parser
 
 import alfs_utils
 from alfs_utils import losses, records
-from alfs_utils.paper import census
+from alfs_utils.paper import census, comparison
 from alfs_utils.paper.verdicts import VERDICTS
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -122,6 +122,78 @@ def test_the_landing_page_has_the_numbers_of_records_and_verdicts(site):
         words = f"{found.k} of {found.n} runs of" if name == "AGCE" else f"none in {found.n} runs"
         assert words in text
     assert "{{ " not in text
+
+
+@pytest.fixture
+def landing(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "book" / "_ext")
+    return extension("landing")
+
+
+def test_every_number_of_the_landing_page_has_its_own_name(landing, monkeypatch):
+    """Of the verdicts, of the run of CE at its best epoch, of the cells."""
+    counts = Counter(v.verdict for v in VERDICTS if not v.ours)
+    names = {"holds": "true", "hidden": "true with a hidden assumption", "repaired": "repaired"}
+    names |= {"fails": "false", "empty": "vacuous"}
+    found = landing.of_the_verdicts()
+    assert {name: found[name] for name in names} == {n: str(counts[k]) for n, k in names.items()}
+    assert found["ours"] == str(sum(v.ours for v in VERDICTS))
+
+    run = {"eta": 0.8, "accuracy": [1000, 600], "repeated": [0, 250], "last": 60.0, "id": "x"}
+    run |= {"best": [[1], 100.0], "chosen": [[1, 2], 80.0]}
+    monkeypatch.setattr(landing, "hardest_runs", lambda _: dict.fromkeys(landing.COLOURS, run))
+    found = landing.of_the_runs(ROOT)
+    names = ("rate", "epochs", "ce_best", "ce_best_epoch", "ce_reads", "ce_repeats", "agce_reads")
+    assert [found[name] for name in names] == ["80", "2", "100", "1", "60", "25", "60"]
+    assert found["agce_repeats"] == "25"
+
+    cells = pd.DataFrame({"n": [0, 1, 2, 1], "difference": [np.nan, -1.0, 0.2, 1.26]})
+    cells = cells.assign(method=[*"abcd"], noise="symmetric", eta=[0.2, 0.4, 0.6, 0.8])
+    monkeypatch.setattr(records, "load", lambda _: None)
+    monkeypatch.setattr(
+        comparison,
+        "compare",
+        lambda _, name: cells.assign(dataset=name, n=cells["n"] * (name[0] == "m")),
+    )
+    assert landing.of_the_cells(ROOT) == {
+        "cells": "12",
+        "cells_run": "3",
+        "seeds": "one to 2 seeds",
+        "furthest": "d, symmetric 0.8 on MNIST",
+        "furthest_points": "1.3",
+        "within_one": "2",
+    }
+
+
+def test_the_picture_of_the_landing_page_has_accuracy_above_wrong_labels(landing):
+    run = {"accuracy": [1000, 600], "repeated": [0, 250], "last": 60.0}
+    svg = landing.picture({"CE": run})
+    assert '<g class="alf-CE"><path d="M48.0 44.0L374.0 187.0"/>' in svg
+    assert "CE ends with 25 % of the wrong labels repeated and 60 % of the test images right" in svg
+
+
+def test_the_state_of_the_edition_counts_hours_and_verdicts_in_their_columns(landing, monkeypatch):
+    status = extension("status")
+    runs = pd.DataFrame({"dataset": "mnist", "precision": "float32", "seconds": [1800.0, 3600.0]})
+    runs = runs.assign(device="CPU", torch=["2.1+cpu", "2.1"])
+    monkeypatch.setattr(records, "load", lambda _: runs)
+    monkeypatch.setattr(status, "of_the_cells", lambda _: {"cells": "", "cells_run": ""})
+    assert "| `mnist` | float32 | 2 | 1.5 | 2.1 | 2 on CPU |" in status.of_runs(ROOT)["runs"]
+    head, _, *_, together = status.of_verdicts()["verdicts"].splitlines()
+    ours = sum(v.ours for v in VERDICTS)
+    assert head == "| verdict | of the paper | of our own |"
+    assert together == f"| **together** | {len(VERDICTS) - ours} | {ours} |"
+
+
+@pytest.mark.parametrize(("changed", "words"), [("", ""), (" M book/a.md", ", with changes")])
+def test_the_foot_of_a_page_says_whether_the_sources_are_those_of_the_revision(
+    landing, monkeypatch, changed, words
+):
+    frame = extension("frame")
+    said = {"log": "2026-01-02 abc1234", "status": changed}
+    monkeypatch.setattr(frame, "git", lambda root, command, *_: said[command])
+    version = f"Version {alfs_utils.__version__}"
+    assert frame.edition(ROOT) == [version, "2026-01-02", f"revision abc1234{words}"]
 
 
 def test_records_can_be_taken_away_in_one_file(site):
@@ -262,6 +334,15 @@ def test_the_words_of_a_page_are_counted_without_code_proofs_and_sources():
         ":::{prf:theorem} ours\n:label: thm\n\nFour words of it.\n:::\n\n## Sources\n\nNone.\n"
     )
     assert extension("routes").words_of(text) == 2 + 5 + 4
+
+
+def test_a_figure_is_half_a_minute_and_150_words_are_one(tmp_path):
+    minutes, words = extension("routes").minutes, "word " * 150
+    (tmp_path / "page.md").write_text(2 * words)
+    figure = {"cell_type": "code", "metadata": {"mystnb": {"figure": {"caption": "x"}}}}
+    text = {"cell_type": "markdown", "metadata": {}, "source": [words]}
+    (tmp_path / "page.ipynb").write_text(json.dumps({"cells": [text, figure, figure, text]}))
+    assert [minutes(tmp_path / f"page.{kind}") for kind in ("md", "ipynb")] == [2, 3]
 
 
 def test_routes_add_up_and_need_nothing_that_comes_later(site):
