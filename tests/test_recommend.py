@@ -217,6 +217,7 @@ def test_a_lost_class():
     found = recommend(counts=np.array([[30, 70], [5, 95]]))
     assert found.c.high < 1 and found.choice is None
     assert "wrong label is at least as frequent" in found.reason and found.doubtful == (0,)
+    assert found.labels is None  # no number of labels would show what is not so
 
 
 @pytest.mark.parametrize("eta", [0.5, 0.5 - 1e-14, 0.6])
