@@ -1,5 +1,6 @@
 """Short runs, and how chapter 12b reads them."""
 
+import contextlib
 import json
 from dataclasses import asdict, replace
 
@@ -145,6 +146,22 @@ def test_what_is_done_is_not_done_again(tmp_path, capsys):
     path.write_text(json.dumps(changed) + "\n")
     with pytest.warns(RuntimeWarning, match="checksum"):
         assert short_runs.load(tmp_path, trials).empty
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_a_trial_of_another_process_is_not_trained_twice(tmp_path, monkeypatch, mine):
+    """It was done while this process waited for its turn, or the other one is at work on it."""
+    trial = census.trial("AGCE", "asymmetric", 0.4, 0)
+
+    @contextlib.contextmanager
+    def late(*_):
+        if mine:
+            add(tmp_path, trial, KEPT)
+        yield mine
+
+    monkeypatch.setattr(short_runs, "locked", late)
+    monkeypatch.setattr(short_runs, "watch", lambda trial: pytest.fail("trained"))
+    assert not list(short_runs.run([trial], tmp_path))
 
 
 def test_float32_stands_for_a_run_that_is_missing(ledger, capsys, monkeypatch):

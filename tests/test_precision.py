@@ -68,6 +68,9 @@ def test_pairs_of_a_ledger(monkeypatch):
             (which_runs.precision_pairs()[1], 70.0, "B"),  # without a partner
         )
     ]
+    ended = replace(which_runs.precision_pairs()[1], precision="float32")
+    status = "the training loss of epoch 3 is nan"
+    rows.append(rows[0] | {"id": records.run_id(ended), "status": status})  # nor is this one
     (row,) = precision.pairs(pd.DataFrame(rows)).to_dict("records")
     assert (row["method"], row["eta"], row["seed"]) == ("CE", 0.8, 0)
     assert row["difference"] == 0.5 and row["limit"] == pytest.approx(4 * 0.61)
