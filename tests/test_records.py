@@ -310,6 +310,9 @@ def test_a_copy_in_another_folder_does_not_count_twice(record, tmp_path):
     copy.write_bytes(path.read_bytes())
     with pytest.warns(RuntimeWarning, match=f"left out: .*{path.name}: the same run as .*backup"):
         assert len(records.load(tmp_path)) == 1
+    copy.parent.rename(tmp_path / ".trash")
+    path.unlink()
+    assert len(records.load(tmp_path)) == 0
 
 
 def test_a_record_of_a_newer_version_is_left_where_it_is(record, tmp_path):

@@ -490,6 +490,8 @@ def test_the_noisy_validation_epoch_is_chosen_on_the_other_half():
     # The even half prefers epoch 2, where the odd half has 50; the odd half epoch 1: 10.
     assert history.noisy_validation == (50 + 10) / 2
     assert (history.last, history.best) == (30, 40)
+    tied = replace(history, half_agreement=[[50.0, 60.0], [70.0, 40.0], [70.0, 50.0]])
+    assert tied.noisy_validation == (50 + 10) / 2  # of equal epochs the first
     people = RunConfig(CELoss(), dataset="cifar10", noise="cifar10n-worst", eta=0.0)
     for config in (as_it_comes(), people):
         assert math.isnan(replace(history, config=config).noisy_validation)
