@@ -394,6 +394,13 @@ def test_the_command_says_what_is_wrong(folder, capsys, tmp_path):
     assert "expected 60000 to 70000" in capsys.readouterr().err
 
 
+def test_the_processes_of_a_machine_share_its_cpus(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    assert webvision._loader(range(9), None).num_workers == 8
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert [webvision._loader(range(n), None).num_workers for n in (9, 1)] == [2, 1]
+
+
 def test_a_row_is_estimated_in_hours(monkeypatch, capsys):
     monkeypatch.setattr(training, "seconds_per_epoch", lambda *_, **more: 36.0)
     assert main(["webvision", "estimate", "--device", "cpu"]) == 0
