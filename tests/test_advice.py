@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -122,6 +123,31 @@ def test_noise_is_drawn_anew_for_each_seed():
     dataset = advice.vectors("words-4", 0)
     drawn = advice._noisy(dataset, noise.symmetric(4, 0.5), len(dataset.train_labels))
     assert len({tuple(labels.tolist()) for labels in drawn}) == advice.SEEDS
+
+
+def test_a_sample_is_stuck_if_its_right_label_is_not_learned(monkeypatch, tmp_path):
+    """Of 16 samples four have a wrong label; of the others two are at u < 1/1000."""
+    true = torch.arange(2).repeat_interleave(8)
+    given, logits = torch.where(torch.arange(16) < 4, 1, true), torch.zeros(16, 2)
+    logits[torch.arange(6), true[:6]] = -20.0
+    dataset = SimpleNamespace(train_labels=true, test_labels=torch.arange(8) % 2)
+    losses = {"CE": "CELoss()", "T known": "MAELoss()", "with NCE": "NCELoss()"}
+    setting = {"data": "few", "k": 2, "losses": losses, "dataset": dataset, "T": None}
+
+    def train(dataset, jobs, model, epochs, **settings):
+        predicted = torch.zeros(len(jobs), epochs, 8, dtype=torch.int16)
+        return SimpleNamespace(logits=logits.expand(len(jobs), 16, 2), predicted=predicted)
+
+    monkeypatch.setattr(advice, "setting", lambda *_: dict(setting))
+    monkeypatch.setattr(advice, "DATA", {"few": ("words_mlp", 16)})
+    monkeypatch.setattr(advice, "_noisy", lambda *_: [given, given])
+    monkeypatch.setattr(advice, "train", train)
+    advice.write_lost(tmp_path / "lost.json")
+    found = advice.lost(tmp_path / "lost.json")
+    assert found["loss"].tolist() == [text for text in losses.values() for _ in range(6)]
+    assert found["epochs"].tolist() == ([25] * 3 + [100] * 3) * 3
+    assert np.allclose(found["stuck samples (%)"], 100 * 2 / 12, atol=0.01)
+    assert (found["lost classes"] == 1).all() and (found["accuracy"] == 50).all()
 
 
 def test_tables_count_every_setting_once(frame):
