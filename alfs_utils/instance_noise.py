@@ -144,9 +144,7 @@ def margin_dependent(
     TypeError, ValueError
         Also if not so many samples can change.
     """
-    p = _distributions("probabilities", probabilities)
-    labels = _labels("labels", labels, p.shape[1])
-    _same_length("probabilities", p, labels)
+    p, labels = _with_labels("probabilities", probabilities, labels)
     eta = real("eta", eta, "a number in [0, 1]", lambda eta: 0 <= eta <= 1)
     i = np.arange(len(p))
     first, second = np.argsort(-p, axis=1, kind="stable")[:, :2].T
@@ -187,9 +185,7 @@ def from_posterior(
     >>> from_posterior([0, 0, 1], [[1, 0], [0, 1], [0, 1]], seed=0).labels
     array([0, 1, 1])
     """
-    posterior = _distributions("posterior", posterior)
-    labels = _labels("labels", labels, posterior.shape[1])
-    _same_length("posterior", posterior, labels)
+    posterior, labels = _with_labels("posterior", posterior, labels)
     i = np.arange(len(labels))
     u, v = _generator(seed, "draws").random((2, len(labels)))
     others = posterior.copy()
@@ -210,11 +206,8 @@ def class_matrix(labels: npt.ArrayLike, posterior: npt.ArrayLike) -> np.ndarray:
     arguments are those of `from_posterior`; the result is (k, k) float64. A class without samples
     gets a row of the identity.
     """
-    posterior = _distributions("posterior", posterior)
-    k = posterior.shape[1]
-    labels = _labels("labels", labels, k)
-    _same_length("posterior", posterior, labels)
-    T = np.eye(k)
+    posterior, labels = _with_labels("posterior", posterior, labels)
+    T = np.eye(posterior.shape[1])
     for y in np.unique(labels):
         T[y] = posterior[labels == y].mean(axis=0)
     return T / T.sum(axis=1, keepdims=True)
@@ -228,9 +221,7 @@ def sample_clean_levels(labels: npt.ArrayLike, posterior: npt.ArrayLike) -> np.n
     >>> sample_clean_levels([0, 1, 1], [[0.75, 0.25], [0.5, 0.5], [0, 1]])
     array([ 3.,  1., inf])
     """
-    posterior = _distributions("posterior", posterior)
-    labels = _labels("labels", labels, posterior.shape[1])
-    _same_length("posterior", posterior, labels)
+    posterior, labels = _with_labels("posterior", posterior, labels)
     i = np.arange(len(labels))
     others = posterior.copy()
     others[i, labels] = 0
@@ -332,7 +323,8 @@ def _rows(name, values, n):
     return values.reshape(n, -1)
 
 
-def _distributions(name, values):
+def _with_labels(name, values, labels):
+    """Return distributions (n, k) and their labels (n,)."""
     p = array(name, values, "(n, k) probabilities", np.float64)
     if p.ndim != 2 or p.shape[1] < 2 or len(p) == 0:
         raise ValueError(f"{name}: expected shape (n, k) with n >= 1 and k >= 2, got {p.shape}")
@@ -340,11 +332,7 @@ def _distributions(name, values):
     if not good.all():
         i = good.argmin()
         raise ValueError(f"{name}: expected rows of probabilities with sum 1, got row {i} = {p[i]}")
-    return p
-
-
-def _same_length(name, rows, labels):
-    if len(rows) != len(labels):
-        raise ValueError(
-            f"{name}: expected {len(labels)} rows, one for each label, got {len(rows)}"
-        )
+    labels = _labels("labels", labels, p.shape[1])
+    if len(p) != len(labels):
+        raise ValueError(f"{name}: expected {len(labels)} rows, one for each label, got {len(p)}")
+    return p, labels
