@@ -13,7 +13,6 @@ from alfs_utils.losses.base import Loss
 from alfs_utils.losses.text import loss_from_string
 
 DATASETS = ("mnist", "cifar10", "cifar100", "webvision")
-PROVENANCES = ("paper", "repository", "follow-up", "unknown")
 
 
 @dataclass(frozen=True)
