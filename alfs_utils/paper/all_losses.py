@@ -120,14 +120,9 @@ def _row(entry):
         "asymmetric 0.4": noise.asymmetric("cifar10", 0.4),
     }
     for name, T in models.items():
-        row[name] = _verdict(loss, T)
+        drawn = isinstance(loss, L.NLNLLoss)
+        row[name] = "no certificate" if drawn else pages.verdict(certify(loss, T))
     return row | {"legal": entry.legal, "setting of": entry.used}
-
-
-def _verdict(loss, T):
-    if isinstance(loss, L.NLNLLoss):
-        return "no certificate"  # its labels are drawn
-    return pages.verdict(certify(loss, T))
 
 
 def sortable(frame: pd.DataFrame) -> HTML:
