@@ -80,14 +80,10 @@ def interval(x):
 
 def bounds(x):
     """Return floats around an interval, rounded outwards."""
-    low, high = (float(_point(end)) for end in (x.a, x.b))
-    return math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
-
-
-def _point(x):
     import mpmath
 
-    return mpmath.mp.make_mpf(x._mpi_[0])
+    low, high = (float(mpmath.mp.make_mpf(end._mpi_[0])) for end in (x.a, x.b))
+    return math.nextafter(low, -math.inf), math.nextafter(high, math.inf)
 
 
 # --- the losses of the library, on paper ----------------------------------------------------
