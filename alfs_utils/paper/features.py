@@ -300,6 +300,3 @@ def _write(run_id, results, points, labels, about):
             raise ValueError(f"{path}: expected at most {MOST_BYTES} bytes, got {size}")
     with replacing(text) as file:
         file.write((json.dumps(about, indent=1) + "\n").encode())
-
-
-# --- the command ----------------------------------------------------------------------------
