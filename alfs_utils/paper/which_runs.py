@@ -276,12 +276,8 @@ def tuning(dataset: str, seeds: Sequence[int] = (0,)) -> list[RunConfig]:
     ]
 
 
-# Whether bfloat16 runs count for MNIST is decided by pairs of whole runs, equal but for precision.
-# This list was fixed before any partner was run here or looked at. AGCE at 0.8 is left out: its
-# partner had been seen. The rule: they count if the 90 % interval of the mean paired difference
-# lies within +-0.25 points and no pair differs by more than 1.5 points or four times the paper's
-# standard deviation of its cell, whichever is larger. If the interval is too wide, seed 1 of the
-# same cells is added, once; then the answer is final.
+# The rule on them is in `precision`. This list was fixed before any partner was run here or looked
+# at. AGCE at 0.8 is left out: its partner had been seen.
 PAIRS = (
     *((name, eta) for name in ("CE", "GCE", "AUL", "SCE", "NCE+RCE") for eta in (0.8, 0.4)),
     ("AGCE", 0.4),
@@ -300,9 +296,7 @@ def precision_pairs(dataset: str = "mnist", seeds: Sequence[int] = (0,)) -> list
     ]
 
 
-# Whether the kernel of `training.fused` changes more than rounding is decided by pairs of short
-# runs, with the kernel and with stock modules. This list was fixed before any of them was run. The
-# rule is that of `PAIRS`: the 90 % interval of the mean difference lies within +-0.25 points.
+# As above, of the kernel of `training.fused`. This list was fixed before any of them was run.
 KERNEL_PAIRS = (
     *((name, "bfloat16") for name in ("CE", "AGCE", "AUL", "NCE+RCE")),
     *((name, "float32") for name in ("GCE", "AGCE", "AEL", "SCE")),
