@@ -30,7 +30,7 @@ from alfs_utils.losses import (
 )
 from alfs_utils.paper.checks import Check, listed
 from alfs_utils.paper.checks.excess_risk import CONVEX, largest_factor
-from alfs_utils.paper.checks.tolerance import CERTIFIED
+from alfs_utils.paper.checks.tolerance import CERTIFIED, _weights
 from alfs_utils.recommend import largest_step, time_to_start
 
 __all__ = [
@@ -430,19 +430,13 @@ def _moments(l, w, u):
     return differences @ w, differences**2 @ w
 
 
-def _points(rng, k, n):
+def _points(rng, w):
     """Points of the simplex: random ones, near e_0, and the edge from e_0 to e_n."""
+    k, n = len(w), 1 + int(w[1:].argmax())
     u = rng.dirichlet(np.full(k, 0.4), 300)
     u[:100] = np.eye(k)[0] + (u[:100] - np.eye(k)[0]) * rng.uniform(0, 1, (100, 1)) ** 4
     d = np.r_[np.geomspace(1e-6, 1, 100), 0.5][:, None]
     return np.vstack([u, (1 - d) * np.eye(k)[0] + d * np.eye(k)[n]])
-
-
-def _weights(rng, k, level):
-    """Weights with sum 1, the largest, number 0, `level` times the next; and that one's number."""
-    others = rng.uniform(0.05, 1, k - 1)
-    w = np.append(level * others.max(), others)
-    return w / w.sum(), 1 + int(others.argmax())
 
 
 def bernstein_condition(constant=bernstein_constant) -> Check:
@@ -460,21 +454,21 @@ def bernstein_condition(constant=bernstein_constant) -> Check:
         l = loss.of_probability
         for k in (2, 3, 10):
             for level in (1.02, rng.uniform(1.02, 6)):
-                w, n = _weights(rng, k, level / r)
-                first, second = _moments(l, w, _points(rng, k, n))
+                w = _weights(rng, k, level / r)
+                first, second = _moments(l, w, _points(rng, w))
                 B = constant(l(0.0) - l(1.0), level)
                 moved = second > 0  # u = e_y up to rounding says nothing
                 largest = (second[moved] / first[moved]).max() / B
                 broken += bool(largest > 1 + 1e-9 or first[moved].min() <= 0)
                 attained = min(attained, largest) if r == 1 else attained
                 cases += 1
-            w, n = _weights(rng, k, max(0.9 / r, 1.0))
-            first, second = _moments(l, w, _points(rng, k, n))
+            w = _weights(rng, k, max(0.9 / r, 1.0))
+            first, second = _moments(l, w, _points(rng, w))
             below += bool(r < 0.9 and (second[first <= 0] > 0).any())
     for r in (0.1, 0.5, 0.9):
         w = np.array([1.0001 / r, 1.0]) / (1 + 1.0001 / r)
         first, second = _moments(
-            lambda u, r=r: np.interp(u, [0, 0.5, 1], [1 / r + 1, 1, 0]), w, _points(rng, 2, 1)
+            lambda u, r=r: np.interp(u, [0, 0.5, 1], [1 / r + 1, 1, 0]), w, _points(rng, w)
         )
         half = min(half, (second / first).max() / constant(1 / r + 1, 1.0001))
     return Check(
@@ -677,8 +671,8 @@ def _partly_certified(loss, k=4, size=200):
     """Weights, n, margins, least risks and risks of e_y; a third of the samples not certified."""
     rng = np.random.default_rng(0)
     r, l = asymmetry_ratio(loss, "repaired"), loss.of_probability
-    rows = [_weights(rng, k, rng.uniform(1, 4) / r) for _ in range(size)]
-    w, n = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    w = np.array([_weights(rng, k, rng.uniform(1, 4) / r) for _ in range(size)])
+    n = 1 + w[:, 1:].argmax(axis=1)
     lost = np.arange(size) % 3 == 0
     w[lost, 0], w[lost, n[lost]] = w[lost, n[lost]], w[lost, 0]
     margins = w[:, 0] - w[:, 1:].max(axis=1) / r

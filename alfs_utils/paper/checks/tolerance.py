@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from alfs_utils import asymmetry
+from alfs_utils import asymmetry, noise
 from alfs_utils.losses import (
     AELLoss,
     AGCELoss,
@@ -348,9 +348,9 @@ def data_distribution(noisy=noisy_labels, rounds=20) -> Check:
         p = p / p.sum()
         below, beyond = (rng.uniform(*ends) * (k - 1) / k for ends in ((0, 0.99), (1.01, 1.1)))
         wrong["no overlap"] += any(misled(number, T, e) for e in np.eye(k))
-        wrong["symmetric noise"] += misled(number, _symmetric(k, below), p)
+        wrong["symmetric noise"] += misled(number, noise.symmetric(k, below), p)
         wrong["overlap"] += misled(number, T, p)
-        wrong[names[3]] += misled(number, _symmetric(k, beyond), p)
+        wrong[names[3]] += misled(number, noise.symmetric(k, beyond), p)
     return Check(
         printed=not refuted,
         control=wrong["overlap"] > 0 and wrong[names[3]] == 3 * rounds,
@@ -360,10 +360,6 @@ def data_distribution(noisy=noisy_labels, rounds=20) -> Check:
         }
         | {f"minimiser elsewhere, {name}": (n, 3 * rounds) for name, n in wrong.items()},
     )
-
-
-def _symmetric(k, eta):
-    return np.full((k, k), eta / (k - 1)) + (1 - eta - eta / (k - 1)) * np.eye(k)
 
 
 def clean_level_above_one(T):
