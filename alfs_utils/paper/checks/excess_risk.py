@@ -10,13 +10,13 @@ theta <= C psi(theta), psi(theta) = min_{u <= 1/2} F - min F.
 
 from fractions import Fraction
 from functools import cache
-from itertools import product
 
 import numpy as np
 
 from alfs_utils.asymmetry import weighted_risk_minimiser
 from alfs_utils.losses import AELLoss, AGCELoss, AULLoss, MAELoss
 from alfs_utils.paper.checks import Check
+from alfs_utils.paper.checks.asymmetric import staircases
 
 __all__ = [
     "excess_risk_convex",
@@ -103,8 +103,7 @@ def theorem_2(printed=printed_factor, sharp=sharp_factor) -> Check:
     holds = dict.fromkeys(counts, 0)
     repaired = attained = 0
     violated = tight = True
-    for slopes in product((1, 2, 3), repeat=6):
-        values = np.append(np.cumsum(slopes[::-1])[::-1], 0)
+    for _, values in staircases():
         l = {u: Fraction(int(values[int(6 * u)])) for u in (0, Fraction(1, 2), 1)}.get
         gaps = [psi(values, theta) for theta in thetas]
         bound = [t <= printed(l) * gap for t, gap in zip(thetas, gaps, strict=True)]
@@ -154,8 +153,7 @@ def minimal_risk_minimal_error(right=decides_rightly) -> Check:
     a minimiser at the tie.
     """
     cases = wrong = others_wrong = 0
-    for slopes in product((1, 2, 3), repeat=6):
-        values = np.append(np.cumsum(slopes[::-1])[::-1], 0)
+    for _, values in staircases():
         both = values + values[::-1]
         complete = (both >= both[0]).all()
         for j in range(1, 9):
