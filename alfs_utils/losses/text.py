@@ -17,6 +17,8 @@ def loss_from_string(text: str) -> Loss:
     ------
     ValueError
         For anything else, naming it (and the known losses, for an unknown name).
+    TypeError, ValueError
+        For arguments that the loss itself refuses.
     """
     if not isinstance(text, str):
         raise TypeError(f"text: expected a string, got {shown(text)}")
