@@ -15,6 +15,7 @@ from alfs_utils import noise, records
 from alfs_utils.estimation import clean_level_interval
 from alfs_utils.losses import MAELoss, from_paper
 from alfs_utils.paper import census, features, people, precision, printed, which_runs
+from alfs_utils.paper.checks import lost_classes
 
 RESULTS = ROOT / "results"
 CERTIFIED = ["MAE", "AGCE", "AUL", "NCE+AGCE"]
@@ -186,6 +187,31 @@ def by_digit():
 
 def five_comes_third(found):
     return found == {7: 33, 3: 17, 5: 15, 2: 8, 6: 4, "runs": 160}
+
+
+def less_noise():
+    """Chapter 12b: how many runs lose a class, of how many, by rate of asymmetric noise."""
+    found = {eta: census.losing(census.runs_of(RESULTS, eta=eta)) for eta in (0.3, 0.4)}
+    return {eta: (share.k, share.n) for eta, share in found.items()}
+
+
+def one_and_61(found):
+    return found == {0.3: (1, 160), 0.4: (61, 160)}
+
+
+def ways_back():
+    """Chapter 12b: by how much the way back of the model is longer at 0.4 than at 0.3."""
+    names = {"CE": lost_classes.CE, "GCE": lost_classes.GCE, "MAE": lost_classes.MAE}
+    names["AGCE"] = from_paper("AGCE", "mnist")
+    back = {
+        x: [lost_classes.fall(l, 0.3, eta)[0][-1] for eta in (0.3, 0.4)] for x, l in names.items()
+    }
+    return {name: there / here for name, (here, there) in back.items()}
+
+
+def flat_ones_by_far(found):
+    rounded = {name: round(x, 1) for name, x in found.items()}
+    return rounded == {"CE": 2.4, "GCE": 2.4, "MAE": 58.8, "AGCE": 7.3}
 
 
 def crossed():
@@ -364,6 +390,21 @@ SENTENCES = [
         " expected third, in 8",
         by_digit,
         five_comes_third,
+        1.1,
+    ),
+    (
+        "12b-lost-classes",
+        "1 of the 160 runs lost a class; at 0.4 it was 61 of 160",
+        less_noise,
+        one_and_61,
+        1.5,
+    ),
+    (
+        "12b-lost-classes",
+        "the way back gets 2.4 times as short for cross entropy and for GCE, 7 times for AGCE and"
+        " 59 times for MAE",
+        ways_back,
+        flat_ones_by_far,
         1.1,
     ),
     (

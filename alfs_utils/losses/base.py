@@ -218,7 +218,8 @@ class Loss(nn.Module):
 
     The parameters of a loss are fixed, because they were checked together. For another value, make
     another loss. You may set `reduction`, `ignore_index` and `compat`; they are checked again. In a
-    sum or a normalised loss, they are set for all parts.
+    sum or a normalised loss, they are set for all parts: these are the losses that it was made of,
+    not copies.
 
     Parameters
     ----------
