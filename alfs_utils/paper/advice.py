@@ -32,7 +32,6 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +41,12 @@ import torch
 from torch import Tensor
 
 from alfs_utils import data, noise
-from alfs_utils._files import replacing
 from alfs_utils.data import DataSet
 from alfs_utils.losses import CELoss, GCELoss, loss_from_string
+from alfs_utils.paper import together
 from alfs_utils.paper.together import Job, train
 from alfs_utils.recommend import Recommendation, largest_step, recommend, time_to_start
-from alfs_utils.training.environment import Clock, Environment, revision
+from alfs_utils.training.environment import Clock, revision
 
 SEEDS = 5  # of each loss
 STEPS = (0.0125, 0.05, 0.2, 0.8)
@@ -172,8 +171,7 @@ def run(draw: int, number: int) -> dict:
     dataset, T, k = row.pop("dataset"), row.pop("T"), row["k"]
     model, n = DATA[row["data"]]
     given = _noisy(dataset, T, n)
-    losses = {text: 1 / largest_step(loss_from_string(text), k) * loss_from_string(text)
-              for text in dict.fromkeys(row["losses"].values())}  # fmt: skip
+    losses = {text: _scaled(text, k) for text in dict.fromkeys(row["losses"].values())}
     jobs = [
         Job(loss, given[seed][:n], step, seed)
         for loss in losses.values()
@@ -187,6 +185,12 @@ def run(draw: int, number: int) -> dict:
     row["runs"] = {text: {"time": times[text], **judged}
                    for text, judged in zip(losses, found, strict=True)}  # fmt: skip
     return row | {"code": revision(), "cpu_seconds": round(clock.cpu_seconds, 1)}
+
+
+def _scaled(text, k):
+    """The loss with a largest step of 1."""
+    loss = loss_from_string(text)
+    return 1 / largest_step(loss, k) * loss
 
 
 def _noisy(dataset, T, n):
@@ -225,10 +229,8 @@ def write(path: str | os.PathLike, draw: int, minutes: float = 3.5) -> int:
     while left and time.monotonic() < end:
         rows.append(run(draw, left.pop(0)))
         config = {"epochs": EPOCHS, "steps": STEPS, "seeds": SEEDS, "data": DATA, **SHARED}
-        environment = asdict(Environment.here(torch.device("cpu"), False, False))
-        record = {"config": config, "environment": environment, "rows": rows}
-        with replacing(path) as file:
-            file.write(json.dumps(record).replace('{"draw"', '\n{"draw"').encode() + b"\n")
+        record = {"config": config, "environment": together.environment(), "rows": rows}
+        together.write(record, path, "rows")
     return len(left)
 
 
@@ -243,8 +245,7 @@ def write_lost(path: str | os.PathLike, draw: int = 1, number: int = 15) -> None
     model, n = DATA[row["data"]]
     given, texts = _noisy(dataset, T, n), [row["losses"][x] for x in ("CE", "T known", "with NCE")]
     grid = [(text, step, seed) for text in texts for step in STEPS[1:] for seed in (0, 1)]
-    scaled = {text: 1 / largest_step(loss_from_string(text), k) * loss_from_string(text)
-              for text in texts}  # fmt: skip
+    scaled = {text: _scaled(text, k) for text in texts}
     jobs = [Job(scaled[text], given[seed][:n], step, seed) for text, step, seed in grid]
     clean = dataset.test_labels[n // 4 :]
     for epochs in (EPOCHS, 4 * EPOCHS):
@@ -261,11 +262,9 @@ def write_lost(path: str | os.PathLike, draw: int = 1, number: int = 15) -> None
             rows.append(
                 found | {"accuracy": round(100 * float((said == clean).double().mean()), 2)}
             )
-    environment = asdict(Environment.here(torch.device("cpu"), False, False))
-    record = {"setting": row, "environment": environment, "rows": rows}
+    record = {"setting": row, "environment": together.environment(), "rows": rows}
     record["cpu_seconds"] = round(clock.cpu_seconds, 1)
-    with replacing(Path(path)) as file:
-        file.write(json.dumps(record).replace('{"loss"', '\n{"loss"').encode() + b"\n")
+    together.write(record, path, "rows")
 
 
 def read(path: str | os.PathLike) -> pd.DataFrame:

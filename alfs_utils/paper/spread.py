@@ -57,7 +57,7 @@ from alfs_utils.paper.together import Job, train
 from alfs_utils.paper.which_runs import spread
 from alfs_utils.training import RunConfig
 from alfs_utils.training import train as train_one
-from alfs_utils.training.environment import Clock, Environment
+from alfs_utils.training.environment import Clock
 
 WORDS_FACTORS = ("noise draw", "initial weights", "order")
 DIGITS_FACTORS = (*WORDS_FACTORS, "augmentation")
@@ -235,7 +235,8 @@ def write_words(path: str | os.PathLike) -> Path:
     level, alone = range(LEVELS), range(ALONE)
     seeds = [*product(level, level, level)]
     seeds += [(n, 0, 0) for n in alone] + [(0, i, 0) for i in alone] + [(0, 0, o) for o in alone]
-    record = _record({"dataset": "words", "noise": "words-one", "epochs": people.EPOCHS})
+    config = {"dataset": "words", "noise": "words-one", "epochs": people.EPOCHS}
+    record = {"config": config, "environment": together.environment()}
     record |= {"factors": WORDS_FACTORS, "steps": steps, "crossed": {}, "alone": {}}
     for name, loss in losses.items():
         jobs = [Job(loss, drawn[n], steps[name], i, o) for n, i, o in seeds]
@@ -244,7 +245,7 @@ def write_words(path: str | os.PathLike) -> Path:
         cut = LEVELS**3
         record["crossed"][name] = last[:cut].reshape(3 * (LEVELS,)).tolist()
         record["alone"][name] = last[cut:].reshape(3, ALONE).tolist()
-    return together.write(record | _cost(clock), path)
+    return together.write(record | together.cost(clock), path)
 
 
 def digits_config(name: str, seeds: Sequence[int]) -> RunConfig:
@@ -263,21 +264,11 @@ def write_digits(path: str | os.PathLike) -> Path:
     ]
     x = np.reshape(last, (*len(DIGITS_FACTORS) * (DIGITS_LEVELS,), -1)).round(4)
     config = asdict(RunConfig("CELoss()")) | {"loss": list(map(repr, DIGITS_LOSSES.values()))}
-    record = _record(config | {factor: [*level] for factor in DIGITS_FACTORS})
+    config |= {factor: [*level] for factor in DIGITS_FACTORS}
+    record = {"config": config, "environment": together.environment()}
     crossed = {name: x[..., i].tolist() for i, name in enumerate(DIGITS_LOSSES)}
     record |= {"factors": DIGITS_FACTORS, "crossed": crossed}
-    return together.write(record | _cost(clock), path)
-
-
-def _record(config):
-    return {
-        "config": config,
-        "environment": asdict(Environment.here(torch.device("cpu"), False, False)),
-    }
-
-
-def _cost(clock):
-    return {"seconds": round(clock.seconds, 1), "cpu_seconds": round(clock.cpu_seconds, 1)}
+    return together.write(record | together.cost(clock), path)
 
 
 def read(path: str | os.PathLike) -> dict:

@@ -23,7 +23,7 @@ from alfs_utils.losses import Loss
 from alfs_utils.training import _allocator, stream
 from alfs_utils.training.environment import Clock, Environment
 
-__all__ = ["Curves", "Job", "by_class", "read", "recorded", "train", "write"]
+__all__ = ["Curves", "Job", "by_class", "cost", "environment", "read", "recorded", "train", "write"]
 
 
 class Job(NamedTuple):
@@ -154,27 +154,30 @@ def by_class(predicted: Tensor, dataset: DataSet) -> list[float]:
     return [100 * hits[labels == c].mean().item() for c in range(dataset.num_classes)]
 
 
+def environment() -> dict[str, Any]:
+    """The environment of runs on this CPU, as their record has it."""
+    return asdict(Environment.here(torch.device("cpu"), False, False))
+
+
+def cost(clock: Clock) -> dict[str, float]:
+    """The time since a clock was started, as a record has it."""
+    return {"seconds": round(clock.seconds, 1), "cpu_seconds": round(clock.cpu_seconds, 1)}
+
+
 def recorded(
     make: Callable[[], Sequence[Mapping[str, Any]]], config: Mapping[str, Any], **more: Any
 ) -> dict[str, Any]:
     """Make runs, a row each, and return their record: config, `more`, environment, cost, runs."""
-    environment, clock = Environment.here(torch.device("cpu"), False, False), Clock()
+    here, clock = environment(), Clock()
     rows = make()
-    return {
-        "config": config,
-        **more,
-        "environment": asdict(environment),
-        "seconds": round(clock.seconds, 1),
-        "cpu_seconds": round(clock.cpu_seconds, 1),
-        "runs": rows,
-    }
+    return {"config": config, **more, "environment": here, **cost(clock), "runs": rows}
 
 
-def write(record: Mapping[str, Any], path: str | os.PathLike) -> Path:
-    """Write a record, with a line for each run."""
+def write(record: Mapping[str, Any], path: str | os.PathLike, rows: str = "runs") -> Path:
+    """Write a record, with a line for each of its rows."""
     path, text = Path(path), json.dumps(record)
-    if record.get("runs"):
-        start = "{" + json.dumps(next(iter(record["runs"][0]))) + ":"
+    if record.get(rows):
+        start = "{" + json.dumps(next(iter(record[rows][0]))) + ":"
         text = text.replace(start, "\n" + start)
     with replacing(path) as file:
         file.write(text.encode() + b"\n")
