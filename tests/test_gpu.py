@@ -65,7 +65,7 @@ def test_a_network_meets_two_shapes_and_no_more(loss):
 
     run.forward = noted
     for _ in range(2):
-        run.epoch(None, lambda: False)
+        run.epoch(None, lambda: False, 0.0)
     assert len({*shapes[:5]}) == 1 and shapes[:6] == shapes[6:] and len({*shapes}) == 2
 
 
@@ -84,7 +84,7 @@ def test_the_network_is_one_graph():
     compiled.tested = compiled.network
     compiled.forward = torch.compile(compiled.network, backend=kept, fullgraph=True, dynamic=False)
     for run in (compiled, plain):
-        run.epoch(None, lambda: False)
+        run.epoch(None, lambda: False, 0.0)
     assert len(graphs) == 2
     assert compiled.history().test_accuracy == plain.history().test_accuracy
 

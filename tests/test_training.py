@@ -112,7 +112,7 @@ def test_each_seed_moves_one_stream_only(monkeypatch):
         monkeypatch.setattr(images, "draw_augmentation", drawn)
         monkeypatch.setattr(loop.Run, "step", lambda self, index, *_: indices.append(index))
         run = loop.Run(config, torch.device("cpu"))
-        run.epoch(None, lambda: False)
+        run.epoch(None, lambda: False, 0.0)
         return {
             "noise_seed": torch.cat([run.given, run.validation]),
             "init_seed": next(run.network.parameters()).detach(),

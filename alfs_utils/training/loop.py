@@ -125,7 +125,7 @@ def train(
     if weights is not None and process()[0] == 0:
         check_writable("weights", weights)
     run = Run(config, device_of(device), deterministic, compiled)
-    run.checkpoint_seconds = checkpoint_seconds
+    every = CHECKPOINT_SECONDS if checkpoint_seconds is None else checkpoint_seconds
     path = None if checkpoint is None else Path(checkpoint)
     if path is not None:
         run.resume(path)
@@ -140,7 +140,7 @@ def train(
     )
     with bar, deterministic_algorithms(deterministic):
         while run.progress.epoch < config.epochs and run.progress.status == "finished":
-            run.epoch(path, should_stop)
+            run.epoch(path, should_stop, every)
             bar.set_postfix(run.shown(), refresh=False)
             bar.update()
     if path is not None:
@@ -152,8 +152,6 @@ def train(
 
 class Run:
     """The state of a run, and what moves it on: `step`, `epoch`, `test`, `save`, `resume`."""
-
-    checkpoint_seconds = None
 
     def __init__(self, config, device, deterministic=False, compiled=False):
         self.config, self.device = config, device
@@ -242,7 +240,7 @@ class Run:
             sums = torch.cat([loss, hits, self.repeated.tally(predicted)])
             self.totals += self._summed(sums)
 
-    def epoch(self, path, should_stop):
+    def epoch(self, path, should_stop, every):
         """Train from the current step to the end of the epoch, and test."""
         config, now, n = self.config, self.progress, len(self.given)
         self.generators = self.order.get_state(), self.augmentation.get_state()
@@ -257,15 +255,12 @@ class Run:
             self.step(index, images, self.processes * len(index) / whole)
             now.step += 1
             stop = should_stop()
-            if path and (stop or self.clock.seconds > self._interval()):
+            if path and (stop or self.clock.seconds > every):
                 self.save(path)
             if stop:
                 raise Stopped(f"stopped in epoch {now.epoch + 1} of {config.epochs}")
         now.epoch, now.step = now.epoch + 1, 0
         self._finish_epoch(n)
-
-    def _interval(self):
-        return CHECKPOINT_SECONDS if self.checkpoint_seconds is None else self.checkpoint_seconds
 
     def _finish_epoch(self, n):
         k = self.dataset.num_classes
