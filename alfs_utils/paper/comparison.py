@@ -111,7 +111,8 @@ def split(ledger: pd.DataFrame, dataset: str) -> tuple[pd.DataFrame, pd.DataFram
     """
     option("dataset", dataset, DATASETS)
     ours = ledger[ledger["dataset"].map(data.base_name) == dataset]
-    configs = [_config_of(row) for row in ours.to_dict("records")]
+    names = [field.name for field in fields(RunConfig)]
+    configs = [RunConfig(**row) for row in ours[names].to_dict("records")]
     reasons = [_reason(c, s) for c, s in zip(configs, ours["status"], strict=True)]
     cells = [protocol.cell_of(config) for config in configs]
     if dataset == "mnist" and precision.answer(precision.pairs(ledger)).counts:
@@ -135,10 +136,6 @@ def split(ledger: pd.DataFrame, dataset: str) -> tuple[pd.DataFrame, pd.DataFram
         runs.drop(columns="reason").reset_index(drop=True),
         others.drop(columns=["method", "column"]).reset_index(drop=True),
     )
-
-
-def _config_of(row):
-    return RunConfig(**{field.name: row[field.name] for field in fields(RunConfig)})
 
 
 def _with_bfloat16(configs, reasons):
