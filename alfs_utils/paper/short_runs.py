@@ -75,8 +75,7 @@ class Trial:
     @property
     def id(self) -> str:
         """Twelve hexadecimal digits; as in `training.run_id`, a later field changes no id."""
-        changed = [records.run_id(self.config)]
-        changed += [f"{f.name}={self.start[f.name]}" for f in _START if self._changes(f)]
+        changed = [records.run_id(self.config), *self._changes]
         return hashlib.sha256(" ".join(changed).encode()).hexdigest()[:12]
 
     @property
@@ -84,14 +83,15 @@ class Trial:
         """All fields but `config`."""
         return {f.name: getattr(self, f.name) for f in _START}
 
-    def _changes(self, field):
-        return getattr(self, field.name) != field.default
+    @property
+    def _changes(self):
+        start = self.start
+        return [f"{f.name}={start[f.name]}" for f in _START if start[f.name] != f.default]
 
     def __str__(self) -> str:
-        changes = [f"{f.name}={self.start[f.name]}" for f in _START if self._changes(f)]
         c = self.config
         seeds = f"seeds {c.init_seed}/{c.order_seed}/{c.noise_seed}"
-        return " ".join([f"{c.dataset} {c.noise} {c.eta:g} {c.loss} {seeds}", *changes])
+        return " ".join([f"{c.dataset} {c.noise} {c.eta:g} {c.loss} {seeds}", *self._changes])
 
 
 _START = fields(Trial)[1:]
@@ -239,7 +239,7 @@ class _Looks:
 
     @torch.no_grad()
     def look(self, step):
-        run, k = self.run, len(self.samples)
+        run, found, k = self.run, self.found, len(self.samples)
         size = len(self.labels)
         places = [slice(i, min(i + 250, size)) for i in range(0, size, 250)]
         run.network.train(step == 0)
@@ -247,22 +247,19 @@ class _Looks:
             logits = torch.cat([run.tested(images) for images in run.dataset.test_batches(places)])
         right = self.labels[logits.argmax(1) == self.labels]
         sizes = torch.bincount(self.labels, minlength=k)
-        self._add("steps", step)
-        self._add("accuracy", _shares(torch.bincount(right, minlength=k), sizes))
-        self._add("lead", [self._lead(logits, c) for c in range(k)])
+        found["steps"].append(step)
+        found["accuracy"].append(_shares(torch.bincount(right, minlength=k), sizes))
+        found["lead"].append([self._lead(logits, c) for c in range(k)])
         if step:
             total, *counts = run.totals.tolist()
-            self._add("predicted", [int(count) for count in counts[2 * k :]])
-            self._add("given", self.samples.tolist())
-            loss = total / sum(self.found["given"][-1])
-            self._add("train_loss", float(f"{loss:.5g}"))
+            found["predicted"].append([int(count) for count in counts[2 * k :]])
+            found["given"].append(self.samples.tolist())
+            loss = total / sum(found["given"][-1])
+            found["train_loss"].append(float(f"{loss:.5g}"))
             if not math.isfinite(loss):
                 self.status = f"the training loss is {loss} at step {step}"
         for sums in (self.samples, run.totals):
             sums.zero_()
-
-    def _add(self, name, value):
-        self.found[name].append(value)
 
     def _lead(self, logits, c):
         other = self.other.get(c)
