@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from landing import root_of
 
 MARK = "alf-explorable"
 DATA = "explorables-data.js"
@@ -181,9 +182,7 @@ def write_files(app, exception):
     """Also where no such page was written again: the ledger may have grown."""
     folder = Path(app.outdir) / "_static"
     if exception is None and (hasattr(app, "alf_explorables") or (folder / DATA).exists()):
-        # The site is built from a copy of its sources, which lies below the repository.
-        folders = [Path(app.srcdir), *Path(app.srcdir).parents]
-        root = next(folder for folder in folders if (folder / "alfs_utils").is_dir())
+        root = root_of(app)
         if str(root) not in sys.path:
             sys.path.insert(0, str(root))
         write(root, folder)
