@@ -77,10 +77,6 @@ def sources(name: str) -> tuple[str, ...]:
     return tuple(source for source in NAMES if base_name(source) == base_name(name))
 
 
-def _webvision(name, download):
-    return webvision.load()
-
-
 _LOADERS = {
     "digits": digits,
     "mnist": mnist,
@@ -88,7 +84,7 @@ _LOADERS = {
     "cifar100": cifar,
     "cifar10-npz": cifar,
     "cifar100-npz": cifar,
-    "webvision-mini": _webvision,
+    "webvision-mini": lambda name, download: webvision.load(),
     **dict.fromkeys(words.CUTS, words.load),
 }
 NAMES = tuple(_LOADERS)
