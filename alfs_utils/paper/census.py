@@ -167,8 +167,8 @@ def trial(name: str, noise: str, eta: float, seed: int, **changes) -> Trial:
     return Trial(config, **start)
 
 
-def _column(names, noise, eta, seeds=range(20)):
-    return [trial(name, noise, eta, seed) for seed in seeds for name in names]
+def _column(names, noise, eta):
+    return [trial(name, noise, eta, seed) for seed in range(20) for name in names]
 
 
 def _changed(changes, seeds):
@@ -366,11 +366,11 @@ class Share:
         return f"{self.k} of {self.n} ({100 * self.low:.0f} to {100 * self.high:.0f} %)"
 
 
-def share(k: int, n: int, level: float = 0.95) -> Share:
-    """k of n with its interval; (0, 1) for n = 0."""
+def share(k: int, n: int) -> Share:
+    """k of n with its 95 % interval; (0, 1) for n = 0."""
     if not n:
         return Share(0, 0, 0.0, 1.0)
-    interval = stats.binomtest(k, n).proportion_ci(level, method="exact")
+    interval = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
     return Share(k, n, float(interval.low), float(interval.high))
 
 

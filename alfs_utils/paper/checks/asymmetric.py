@@ -125,9 +125,9 @@ def grid_of_simplex(k, n):
     return np.array([u for u in product(range(n + 1), repeat=k) if sum(u) == n])
 
 
-def staircases(pieces=6, slopes=(1, 2, 3)):
-    """Every piecewise linear l with these slopes -g: pairs (g, values on the grid), l(1) = 0."""
-    for g in product(slopes, repeat=pieces):
+def staircases(slopes=(1, 2, 3)):
+    """Every piecewise linear l with six of these slopes -g: (g, values on the grid), l(1) = 0."""
+    for g in product(slopes, repeat=6):
         yield g, np.append(np.cumsum(g[::-1])[::-1], 0)
 
 

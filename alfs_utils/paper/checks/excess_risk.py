@@ -217,14 +217,14 @@ def excess_risk_convex(printed=printed_factor, wrong_side=0.5, losses=CONVEX) ->
 
 
 @cache
-def largest_factor(loss, k, seed=0, points=50, steps=200, c=1.0):
+def largest_factor(loss, k, c=1.0):
     """The largest (w_t - w_j) / (F(u) - F(e_t)) that a random hill climb over w and u finds.
 
     It starts anywhere and is not told where the maximum is. A move adds noise to some entries of
     w or u, replaces them by their mean, or sets the others to 0. Weights have a clean level of at
     least c, and the loss is to be asymmetric on these: F(e_t) is then the minimum of F.
     """
-    rng = np.random.default_rng(seed)
+    rng, points = np.random.default_rng(0), 50
     l0, l1 = loss.of_probability(0.0), loss.of_probability(1.0)
 
     def factor(w, u):
@@ -251,7 +251,7 @@ def largest_factor(loss, k, seed=0, points=50, steps=200, c=1.0):
     w, u = rng.dirichlet(np.full(k, 0.5), points), rng.dirichlet(np.full(k, 2.0), points)
     w = lower(w)
     found = factor(w, u)
-    for step in range(steps):
+    for step in range(200):
         which = rng.random((points, 1))
         new_w = lower(np.where(which < 0.6, move(w, 0.96**step), w))
         new_u = np.where(which > 0.3, move(u, 0.96**step), u)

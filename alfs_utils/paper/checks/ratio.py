@@ -130,9 +130,9 @@ def slope_ratio(h):
     return min(Fraction(g[i], g[j]) for i in range(len(g)) for j in range(len(g) - i))
 
 
-def random_drops(count=240, n=6, seed=0):
+def random_drops(count=240):
     """Lists h of integers: a quarter convex, concave and affine losses each, a quarter neither."""
-    slopes = np.random.default_rng(seed).integers(1, 10, (count, n))
+    slopes = np.random.default_rng(0).integers(1, 10, (count, 6))
     slopes[::4] = -np.sort(-slopes[::4])
     slopes[1::4] = np.sort(slopes[1::4])
     slopes[2::4] = slopes[2::4, :1]
