@@ -265,6 +265,18 @@ def test_labels_are_drawn_anew_for_each_seed():
     assert torch.equal(first, again) and not torch.equal(first, second)
 
 
+def test_the_news_are_tuned_on_a_draw_of_their_own(monkeypatch):
+    dataset, tuned = SimpleNamespace(train_labels=torch.arange(4).repeat(100)), []
+    given = dataset.train_labels.clone()
+    given[::3] = 0
+    monkeypatch.setattr(people, "tune", lambda dataset, labels, *_: tuned.append(labels))
+    monkeypatch.setattr(people, "chosen", lambda _: {})
+    monkeypatch.setattr(people, "runs", lambda *_: {})
+    people._runs_in("drawn", dataset, given, {}, range(2))
+    drawn = [people.news_labels(dataset, given, "drawn", s) for s in (people.TUNING_SEED, 0, 1)]
+    assert [torch.equal(tuned[0], labels) for labels in drawn] == [True, False, False]
+
+
 RECORD = ROOT / "results" / "people" / "news.json"
 
 
