@@ -414,6 +414,13 @@ SENTENCES = [
         1.5,
     ),
     (
+        "12-cifar10",
+        "of 160 short runs, one loses a class at 0.3 and 61 at 0.4",
+        less_noise,
+        one_and_61,
+        1.5,
+    ),
+    (
         "12b-lost-classes",
         "after 50 steps, 17 of the 20 runs of AGCE have a lost class, against 18. But by step 300"
         " all of these are back, while at 0.4 12 runs still have one",
