@@ -238,6 +238,7 @@ SILENT = {
     "limits.start_times": [{"rate": lambda u, pull, k: limits.flow(u, pull, k) / 1.2}],
     "limits.time_and_range": [{"bound": lambda k, c: limits.time_range_bound(k, c) / 2}],
     "limits.twice_bent": [{"twice_bent_excess": lambda d, *others: 0 * d + 1}],
+    "lost_classes.depth_of_fall": [{"CE": lost_classes.MAE}],
     "lost_classes.shared_logit": [{"fall": lambda *_, **options: (np.ones(2), -np.ones(2))}],
     "lost_classes.way_back": [{"MAE": lost_classes.CE}],
     "ratio.definition_3_values": [

@@ -7,6 +7,7 @@ import pytest
 from helpers import outcome
 from test_checks import CHECKS, expected
 
+from alfs_utils.losses import AELLoss
 from alfs_utils.paper.checks import lost_classes as L
 
 
@@ -51,6 +52,14 @@ MUTANTS = {
     ),
     "first move: never back": (L.shared_logit, {"behind": lambda *arguments: False}),
     "flow: nothing shared": (L.shared_logit, {"flow": nothing_shared}),
+    "depth: as MAE": (
+        L.depth_of_fall,
+        {"law": lambda loss, prior, eta: L.fall_limit(L.MAE, prior, eta)},
+    ),
+    "depth: equal classes": (
+        L.depth_of_fall,
+        {"law": lambda loss, prior, eta: L.fall_limit(loss, 0.5, eta)},
+    ),
 }
 
 
@@ -63,7 +72,7 @@ def test_check_fails_when_its_formula_is_wrong(name):
 def test_every_check_has_two_mutants():
     checks = [check for check, _ in MUTANTS.values()]
     ours = [check for name, check in CHECKS.items() if name.startswith("lost_classes.")]
-    assert len(ours) == 2 and all(checks.count(check) >= 2 for check in ours)
+    assert len(ours) == 3 and all(checks.count(check) >= 2 for check in ours)
 
 
 def test_times_in_closed_form():
@@ -83,3 +92,13 @@ def test_times_in_closed_form():
 def test_weights_of_one_over_the_count_make_both_labels_equal():
     y, n = L.inverse_counts(0.3, 0.4)
     assert y * 0.18 == pytest.approx(n * 0.82) == pytest.approx(1)
+
+
+def test_the_limit_of_mae_in_closed_form():
+    """Its q is 1 - 2 eta; a loss whose pull at 0 is at least (1 + eta) / (1 - eta) has none."""
+    for eta in (0.1, 0.3, 0.45):
+        exact = math.log((1 - eta) ** 2 / (1 - 2 * eta))
+        assert L.fall_limit(L.MAE, 0.5, eta) == pytest.approx(exact)
+        border = AELLoss(a=1 / math.log((1 + eta) / (1 - eta)))
+        assert L.fall_limit(border, 0.5, eta) == pytest.approx(0, abs=1e-12)
+        assert L.fall_limit(AELLoss(a=0.9 * border.a), 0.5, eta) == 0

@@ -179,6 +179,14 @@ def only_ce_and_gce_lose_none(found):
     return whole and found["CE"][0] == found["GCE"][0] == 0 and (losing[0], losing[-1]) == (8, 14)
 
 
+def in_the_order_of_the_limits(found):
+    deepest_first = [loss for loss in lost_classes.FLAT if loss != lost_classes.CIFAR_AEL]
+    deepest_first.sort(key=lambda loss: -lost_classes.fall_limit(loss, 0.5, 0.4))
+    names = [loss._get_name().removesuffix("Loss") for loss in deepest_first]
+    losing = [found[name][0] for name in names]
+    return (names, losing) == (["AUL", "MAE", "AGCE", "AEL"], [14, 9, 11, 8])
+
+
 def by_digit():
     """Chapter 12b: in how many runs at asymmetric noise 0.4 each digit is lost."""
     ends = census.runs_of(RESULTS)["test_accuracy"]
@@ -435,6 +443,14 @@ SENTENCES = [
         ways_back,
         flat_ones_by_far,
         1.1,
+    ),
+    (
+        "12b-lost-classes",
+        "AUL falls deepest at 0.4, then MAE, AGCE and AEL; the census has 14, 9, 11 and 8 losing"
+        " runs",
+        by_loss,
+        in_the_order_of_the_limits,
+        1.5,
     ),
     (
         "12b-lost-classes",

@@ -766,6 +766,16 @@ VERDICTS = (
         "lost_classes.shared_logit",
     ),
     Verdict(
+        "Ours, the depth of the fall",
+        r"as the classes get more alike, $s \to 0$, a flipped class falls by $1/s^2$ times a limit "
+        "that the loss and the noise decide",
+        "proved here",
+        r"$\ln\frac{(1 + q)^2}{4q}$ with $q = \frac{\pi_y}{\pi_n} [(1 - \eta) g(0)/g(1) - \eta]$ "
+        "below 1; cross entropy's fall is bounded",
+        "12b-lost-classes",
+        "lost_classes.depth_of_fall",
+    ),
+    Verdict(
         "Ours, part-dependent noise",
         "the instance-dependent noise of Xia et al. keeps the right label likeliest for every "
         "input, and with two classes depends on none",

@@ -23,8 +23,12 @@ from alfs_utils.losses import (
 from alfs_utils.paper.checks import Check
 
 __all__ = [
+    "FLAT",
+    "depth",
+    "depth_of_fall",
     "escape_time",
     "fall",
+    "fall_limit",
     "falls_behind",
     "first_move",
     "inverse_counts",
@@ -43,6 +47,7 @@ CE, GCE, MAE, AUL, CIFAR_AEL = (
     AELLoss(a=2.5),
 )
 LOSSES = (CE, GCE, MAE, AUL, CIFAR_AEL, AGCELoss(a=4, q=0.2), AELLoss(a=3.5))
+FLAT = (MAE, AUL, LOSSES[5], LOSSES[6], CIFAR_AEL)  # a pull at 0 that is finite
 WEIGHT = 0.6  # asymmetric noise of rate 0.4
 
 
@@ -225,5 +230,73 @@ def shared_logit(behind=falls_behind, flow=two_classes) -> Check:
             "least probability of y on its samples: CE, GCE, AEL, MAE": ", ".join(least),
             "back after, in times of CE": ", ".join(f"{back / backs[0]:.0f}" for back in backs),
             "without noise, or far apart: least lead": f"{min(controls):.2f}",
+        },
+    )
+
+
+# --- how deep it falls ----------------------------------------------------------------------
+
+
+def fall_limit(loss: Loss, prior: float, eta: float) -> float:
+    """What s^2 times the depth of the fall tends to as the classes get alike: our theorem."""
+    flat = _pull(loss, 0.0) / _pull(loss, 1.0)
+    q = prior / (1 - prior) * ((1 - eta) * flat - eta)
+    return math.log((1 + q) ** 2 / (4 * q)) if q < 1 else 0.0
+
+
+def depth(loss, apart, prior, eta) -> float:
+    """How far the lead of y falls on its own samples in `two_classes`.
+
+    The clock is D, by how much the leads on the two classes differ, which only grows: in time the
+    way takes about e to the depth.
+    """
+
+    def ratio(D, lead):  # the force of the samples of y over that of those of n
+        u, v = (1 / (1 + math.exp(min(-x, 700))) for x in (lead, lead - D))
+        y = prior * (1 - u) * ((1 - eta) * _pull(loss, u) - eta * _pull(loss, 1 - u))
+        n = (1 - prior) * (1 - v) * _pull(loss, 1 - v)
+        return y / n * math.exp(np.logaddexp(0, D - lead) - np.logaddexp(0, -lead))
+
+    def turn(D, x):
+        return (1 + apart**2) * ratio(D, x[0]) - 1
+
+    turn.terminal, turn.direction = True, 1
+    found = solve_ivp(
+        lambda D, x: [turn(D, x) / (apart**2 * (1 + ratio(D, x[0])))],
+        *((0, 60), [0], "LSODA"),
+        events=turn,
+        rtol=1e-6,
+        atol=1e-6,
+    )
+    return -float(found.y[0].min())
+
+
+def depth_of_fall(law=fall_limit) -> Check:
+    """The more alike the classes, the deeper a flat loss falls: like 1/s^2, times its own limit.
+
+    Five flat losses, two priors, three rates. At s = 0.03, s^2 times the depth must be within 0.003
+    of the limit, and further away at s = 0.1. At s = 0.3 the depth is that of `fall`. The control:
+    cross entropy must not fall as MAE does.
+    """
+    cases = [(loss, prior, eta) for loss in FLAT for prior in (0.4, 0.5) for eta in (0.2, 0.3, 0.4)]
+    far, near = (
+        [abs(s**2 * depth(loss, s, *case) - law(loss, *case)) for loss, *case in cases]
+        for s in (0.1, 0.03)
+    )
+    in_time = [
+        abs(fall(loss, 0.3, eta)[1].min() + depth(loss, 0.3, 0.5, eta)) < 1e-3
+        for loss in FLAT
+        for eta in (0.2, 0.3)
+    ]
+    limits = [law(MAE, 0.5, eta) for eta in (0.2, 0.3, 0.4)]
+    return Check(
+        printed=max(near) < 0.003 and max(near) < max(far) and all(in_time),
+        control=bool(abs(0.03**2 * depth(CE, 0.03, 0.5, 0.4) - limits[-1]) > 0.1),
+        figures={
+            "losses, priors and rates": len(cases),
+            "s^2 times the depth less the limit, largest: s = 0.1": f"{max(far):.3f}",
+            "s = 0.03": f"{max(near):.4f}",
+            "the depth at s = 0.3 is that of the flow in time": (sum(in_time), len(in_time)),
+            "limits of MAE at noise 0.2, 0.3, 0.4": ", ".join(f"{x:.2f}" for x in limits),
         },
     )
