@@ -59,8 +59,7 @@ LIMITS = (
     "others of their class, their clean level is lower than c.",
     "It is about the minimum of the risk, not about the way there. Training may lose whole "
     "classes: watch with `lost_classes`. In trials, CE for the first hundred steps prevented it; "
-    "larger steps do not bring a class back. A sum with NCE starts faster, but is certified in the "
-    "limit only.",
+    "larger steps helped little. A sum with NCE starts faster, but is certified in the limit only.",
 )
 SAMPLED = (
     "The interval takes the trusted samples to be a random choice from the noisy ones, and their "
