@@ -36,6 +36,11 @@ def nothing_shared(x, *rest):
     return [0.0, y, n]
 
 
+def without_an_end(loss, prior, eta):
+    q = prior / (1 - prior) * ((1 - eta) * loss.slope(0.0) / loss.slope(1.0) - eta)
+    return math.log((1 + q) ** 2 / (4 * q))
+
+
 MUTANTS = {
     "race: one factor u (1 - u)": (L.way_back, {"rate": one_factor}),
     "race: half as fast": (L.way_back, {"rate": slower}),
@@ -56,6 +61,7 @@ MUTANTS = {
         L.depth_of_fall,
         {"law": lambda loss, prior, eta: L.fall_limit(L.MAE, prior, eta)},
     ),
+    "depth: also from q = 1 on": (L.depth_of_fall, {"law": without_an_end}),
     "depth: equal classes": (
         L.depth_of_fall,
         {"law": lambda loss, prior, eta: L.fall_limit(loss, 0.5, eta)},
