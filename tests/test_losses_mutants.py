@@ -90,7 +90,7 @@ MUTANTS = {
     "sum: coefficient lost": ("alpha=coefficient)", "alpha=1)"),
     "sum: first coefficient lost": ("            total = total * coefficient\n", "            pass\n"),
     "sum: nested factor lost": ("(factor * c, part)", "(c, part)"),
-    "sum: reduction of the first only": ("for part in self._parts():", "for part in self._parts()[:1]:"),
+    "sum: reduction of the first only": ("part.reduction = value", "self._parts()[0].reduction = value"),
     "sum: 0 times infinity": ("for c, loss in self.terms if c)", "for c, loss in self.terms)"),
     # l(u) and l'(u)
     "slope of AGCE": ("return -power(a + u, q - 1)", "return -power(a + u, q)"),

@@ -23,7 +23,7 @@ from alfs_utils.losses import Loss
 from alfs_utils.training import _allocator, stream
 from alfs_utils.training.environment import Clock, Environment
 
-__all__ = ["Curves", "Job", "by_class", "cost", "environment", "read", "recorded", "train", "write"]
+__all__ = ["Curves", "Job", "by_class", "read", "recorded", "train", "write"]
 
 
 class Job(NamedTuple):
