@@ -23,7 +23,6 @@ from alfs_utils.losses import (
 from alfs_utils.paper.checks import Check
 
 __all__ = [
-    "FLAT",
     "depth",
     "depth_of_fall",
     "escape_time",
