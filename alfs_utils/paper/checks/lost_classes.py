@@ -46,7 +46,7 @@ CE, GCE, MAE, AUL, CIFAR_AEL = (
     AELLoss(a=2.5),
 )
 LOSSES = (CE, GCE, MAE, AUL, CIFAR_AEL, AGCELoss(a=4, q=0.2), AELLoss(a=3.5))
-FLAT = (MAE, AUL, LOSSES[5], LOSSES[6], CIFAR_AEL)  # a pull at 0 that is finite
+FLAT = LOSSES[2:]  # a pull at 0 that is finite
 WEIGHT = 0.6  # asymmetric noise of rate 0.4
 
 
@@ -256,12 +256,16 @@ def depth(loss, apart, prior, eta) -> float:
         n = (1 - prior) * (1 - v) * _pull(loss, 1 - v)
         return y / n * math.exp(np.logaddexp(0, D - lead) - np.logaddexp(0, -lead))
 
+    def slope(D, x):
+        R = ratio(D, x[0])
+        return [((1 + apart**2) * R - 1) / (apart**2 * (1 + R))]
+
     def turn(D, x):
-        return (1 + apart**2) * ratio(D, x[0]) - 1
+        return slope(D, x)[0]
 
     turn.terminal, turn.direction = True, 1
     found = solve_ivp(
-        lambda D, x: [turn(D, x) / (apart**2 * (1 + ratio(D, x[0])))],
+        slope,
         *((0, 60), [0], "LSODA"),
         events=turn,
         rtol=1e-6,
