@@ -234,6 +234,10 @@ def _recommendation(table, levels, c, level):
     `levels` has the clean level of each class, or the lower end of its interval.
     """
     k, limits = len(levels), LIMITS if level is None else (SAMPLED, *LIMITS)
+    if k < 2:
+        raise ValueError("T: expected shape (k, k) with k >= 2, got (1, 1)")
+    if not table.any():
+        raise ValueError("counts: expected at least one label, got none")
     doubtful = tuple(np.flatnonzero(levels - 1 <= TOLERANCE).tolist())
     said = _mistakes(table, counted=level is not None)
     if c.low - 1 <= TOLERANCE:

@@ -707,7 +707,7 @@ def test_terms_must_agree():
             nn.CrossEntropyLoss(**options) + L.NCELoss()
     with pytest.raises(ValueError, match=r"^weight: expected the same"):
         L.CELoss(weight=w) + L.MAELoss(weight=v)
-    with pytest.raises(ValueError, match="label_smoothing"):
+    with pytest.raises(ValueError, match="label_smoothing: expected 0 in sums and certificates"):
         L.MAELoss() + nn.CrossEntropyLoss(label_smoothing=0.1)
     for bad in ("x", None, True, torch.ones(())):
         with pytest.raises(TypeError):

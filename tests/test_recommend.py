@@ -292,6 +292,11 @@ def test_bad_input():
         recommend([0, 1], [0, 1])
     with pytest.raises(ValueError, match="T: expected rows of probabilities"):
         recommend(T=2 * T)
+    for one in ({"T": [[1.0]]}, {"counts": [[7]]}):
+        with pytest.raises(ValueError, match=r"expected shape \(k, k\) with k >= 2, got \(1, 1\)"):
+            recommend(**one)
+    with pytest.raises(ValueError, match="counts: expected at least one label, got none"):
+        recommend(counts=np.zeros((3, 3), int))
     with pytest.raises(ValueError, match="level"):
         recommend(counts=[[1, 0], [0, 1]], level=2)
     with pytest.raises(TypeError, match="counts: expected integers"):
