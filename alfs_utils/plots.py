@@ -39,10 +39,11 @@ def curve(ax: Axes, line: dict[str, Any], name: str, runs: list[list[float]]) ->
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Return colour and style of the line with this number; the first 28 differ."""
+    """Return colour and style of the line with this number; the first 42 differ."""
+    styles = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
     return {
         "color": COLOURS[number % len(COLOURS)],
-        "linestyle": ("-", "--", "-.", ":")[number % 4],
+        "linestyle": styles[number % len(styles)],
     }
 
 
@@ -88,14 +89,12 @@ def loss_and_pull(
     """
     u = np.linspace(0.002, 1, 500)
     figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2))
-    styles = ["-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
     highest = 0.0
     for number, (name, loss) in enumerate(losses.items()):
         value, pull = value_and_pull(loss, u, k)
         if relative:
             value, pull = (value - value[-1]) / pull[-1], pull / pull[-1]
-        style, colour = styles[number % len(styles)], COLOURS[number % len(COLOURS)]
-        line = {"linestyle": style, "color": colour, "label": name}
+        line = {"label": name, **line_style(number)}
         left.plot(u, value, **line)
         right.plot(u[pull > 0], pull[pull > 0], **line)
         highest = max(highest, float(value.max()))

@@ -34,7 +34,7 @@ def test_a_curve_is_the_mean_of_the_runs_and_its_band_their_range(ax):
 
 
 def test_the_first_28_lines_differ():
-    assert len({tuple(plots.line_style(number).values()) for number in range(28)}) == 28
+    assert len({tuple(plots.line_style(number).values()) for number in range(42)}) == 42
 
 
 @pytest.mark.parametrize("relative", [False, True])
