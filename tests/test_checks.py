@@ -153,7 +153,10 @@ def nothing_to_gain(loss):
 SILENT = {
     "asymmetric.complete_asymmetry_criterion": [{"tables": 0}],
     "asymmetric.convex_and_complete": [{"threshold": lambda g: Fraction(100)}],
-    "asymmetric.convex_in_logits": [{"bend": lambda loss, z: 1.0}],
+    "asymmetric.convex_in_logits": [
+        {"bend": lambda loss, z: 1.0},
+        {"stops": lambda loss, rho: False},
+    ],
     "asymmetric.one_inequality": [{"inequality": everything}, {"inequality": some_concave}],
     "asymmetric.strict_asymmetry": [{"asymmetry_ratio": lambda loss: 100.0}],
     "asymmetric.symmetric_and_convex": [{"symmetric": everything}],

@@ -42,6 +42,7 @@ MUTANTS = [
     (checks.symmetric_and_convex, {"symmetric": lambda l: False}),
     (checks.convex_in_logits, {"bend": lambda loss, z: -checks.logit_bend(loss, z)}),
     (checks.convex_in_logits, {"bend": lambda loss, z: 1.0}),
+    (checks.convex_in_logits, {"stops": lambda loss, rho: checks.stationary(loss, 0.8 * rho)}),
     # a difference for the sum; one class only; 0.5 % more of one class
     (
         checks.strict_asymmetry,

@@ -18,7 +18,7 @@ def test_every_verdict_is_a_word_of_the_list_and_ours_are_called_so():
         assert verdict.verdict in KINDS
         assert verdict.ours == verdict.statement.startswith("Ours")
         assert (ROOT / "notebooks" / f"{verdict.notebook}.ipynb").exists()
-    assert {verdict.verdict for verdict in VERDICTS} == set(KINDS)
+    assert set(KINDS) - {verdict.verdict for verdict in VERDICTS} == {"false"}
 
 
 OUTCOMES = {

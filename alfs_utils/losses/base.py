@@ -487,7 +487,9 @@ class LossSum(Composite):
             raise ValueError("terms: expected at least one (coefficient, loss), got none")
         for _, loss in flat:
             if getattr(loss, "label_smoothing", 0):
-                raise ValueError(f"label_smoothing: expected 0 in sums and certificates, got {loss!r}")
+                raise ValueError(
+                    f"label_smoothing: expected 0 in sums and certificates, got {loss!r}"
+                )
         self.coefficients = tuple(c for c, _ in flat)
         self.losses = nn.ModuleList(loss for _, loss in flat)
         first = self.losses[0]

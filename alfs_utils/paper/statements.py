@@ -274,7 +274,8 @@ STATEMENTS = (
     Statement(
         "After Theorem 6",
         "a real-world clean level is usually higher",
-        note="open: the paper names no data; so it is for four of six sets of human labels",
+        note="open: the paper names no data; so it is for five of six sets of human labels, "
+        "against the hardest synthetic noise, $c = 3/2$",
         notebook="15-real-world-noise",
     ),
     Statement(

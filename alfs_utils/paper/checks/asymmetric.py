@@ -234,11 +234,12 @@ def sum_is_constant(l):
 
 
 def symmetric_and_convex(symmetric=sum_is_constant, slopes=(1, 2, 3)) -> Check:
-    """The symmetric condition is too stringent to find a convex loss; repaired: but for MAE.
+    """The symmetric condition is too stringent to find a convex loss, other than MAE.
 
-    Exhaustive and exact, for two classes: piecewise linear losses with six slopes. As printed,
-    MAE, a straight line, is convex and symmetric. Repaired: the convex symmetric losses are the
-    straight lines. The control: among the losses that are not convex some others are symmetric.
+    Exhaustive and exact, for two classes: piecewise linear losses with six slopes. Read alone it
+    fails: MAE, a straight line, is convex and symmetric. With the exception that the Introduction
+    makes for the unhinged loss it holds: the convex symmetric losses are the straight lines. The
+    control: among the losses that are not convex some others are symmetric.
     """
     counts = dict.fromkeys(("convex", "affine", "else"), 0)
     found = dict.fromkeys(counts, 0)
@@ -248,7 +249,7 @@ def symmetric_and_convex(symmetric=sum_is_constant, slopes=(1, 2, 3)) -> Check:
         found[kind] += symmetric(l)
     return Check(
         printed=found["affine"] + found["convex"] == 0,
-        repaired=bool(found["affine"] == counts["affine"] > 0 == found["convex"]),
+        assumed=bool(found["affine"] == counts["affine"] > 0 == found["convex"]),
         control=0 < found["else"] < counts["else"],
         figures={
             f"symmetric, {name}": (found[kind], counts[kind])
@@ -278,13 +279,24 @@ def logit_bend(loss, z):
     return float(loss.of_probability(0.5) - ends.mean())
 
 
-def convex_in_logits(bend=logit_bend, certifiable=None) -> Check:
-    """Asymmetric losses that are convex, which facilitates the optimisation: convex in the logits.
+def stationary(loss, rho):
+    """Whether the risk with weights (rho, 1) has a stationary point at some finite logits.
 
-    None is: each is bounded and not constant, and so fails the inequality of convexity along some
-    line of logits. A line that refutes it is sought on 200 segments of the two-class softmax. The
-    control: cross entropy, which is convex in the logits, must not be refuted, and is asymmetric on
-    no weights with w_n > 0.
+    Its derivative by the lead is u (1 - u) [rho l'(u) - l'(1 - u)], and negative at u = 1/2.
+    """
+    u = np.linspace(0, 1, 1001)[1:-1]
+    return bool((rho * loss.slope(u) >= loss.slope(1 - u)).any())
+
+
+def convex_in_logits(bend=logit_bend, stops=stationary, certifiable=None) -> Check:
+    """Many asymmetric losses are convex, which facilitates the optimisation.
+
+    Not because they were convex in the logits: each is bounded and not constant, and so fails the
+    inequality of convexity along some line of logits, which is sought on 200 segments of the
+    two-class softmax. Repaired: the risk of a certified convex loss has no stationary point at any
+    logits. Where only the first of the k weights is larger, two labels tell: w_i l'(u_i) are never
+    all equal. The controls: cross entropy, which is convex in the logits, must not be refuted, and
+    is asymmetric on no weights with w_n > 0; the risk of a certified concave loss has such a point.
     """
     losses = CERTIFIABLE if certifiable is None else certifiable
     ends = np.linspace(0.1, 20, 200)
@@ -294,15 +306,23 @@ def convex_in_logits(bend=logit_bend, certifiable=None) -> Check:
         return any(bend(_Shifted(loss, shift), z) > 1e-12 for shift in shifts for z in ends)
 
     convex = [name for name, loss in losses.items() if not refuted(loss)]
-    ratios = [asymmetry_ratio(loss, "repaired") for loss in losses.values()]
+    ratios = {name: asymmetry_ratio(loss, "repaired") for name, loss in losses.items()}
     ce = not refuted(CELoss()) and asymmetry_ratio(CELoss(), "repaired") == 0
+    bowls = [name for name, loss in losses.items() if loss.curvature() >= 0]
+    stuck = [name for name in bowls if stops(losses[name], 1.001 / ratios[name])]
+    concave = stops(AGCELoss(a=1, q=2), 1.2)
     return Check(
-        printed=bool(convex) and min(ratios) > 0,
-        control=ce,
+        printed=bool(convex) and min(ratios.values()) > 0,
+        repaired=bool(bowls) and not stuck,
+        control=ce and concave,
         figures={
-            "losses that are asymmetric where c is large enough": sum(r > 0 for r in ratios),
+            "losses that are asymmetric where c is large enough": sum(
+                r > 0 for r in ratios.values()
+            ),
             "convex in the logits": listed(convex),
             "cross entropy is convex in the logits, with asymmetry ratio 0": ce,
+            "convex in u, with a stationary point where certified": (len(stuck), len(bowls)),
+            "AGCE (1, 2), concave and certified, has one at u = 4/11": concave,
         },
     )
 
