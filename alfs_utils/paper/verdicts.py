@@ -116,8 +116,8 @@ VERDICTS = (
         "Introduction",
         "normalised losses are not sufficient to train accurate networks",
         "true",
-        "on the paper's own tables: NCE is the lowest on clean labels on all three data sets, on "
-        "CIFAR-100 of the five rows that we know",
+        "on the paper's own tables: NCE is by far the lowest on clean labels of CIFAR-10 and of "
+        "the five rows of CIFAR-100 that we know; on MNIST it has 98.60, beside 98.61 of NLNL",
         "05-symmetric-and-sums",
         "earlier.nce_alone",
     ),

@@ -369,19 +369,17 @@ def successors(dataset: str = "mnist", seeds: Sequence[int] = (0,)) -> list[RunC
 
 
 def spread(dataset: str = "mnist", seeds: Sequence[int] = (0,)) -> list[RunConfig]:
-    """AGCE at symmetric 0.8, the cell of each seed and eight runs with one seed of it varied.
+    """AGCE at symmetric 0.8, the cell of each seed and eight runs with other seeds.
 
-    Four more draws of the noise; two more initial weights and two more orders, which together are
-    what the authors' code varies. (MNIST is not augmented.)
+    Four more draws of the noise; four more pairs of initial weights and order, which is what the
+    authors' code varies. (MNIST is not augmented.)
     """
     runs = []
     for seed in seeds:
         cell = protocol.run(dataset, from_paper("AGCE", "mnist"), "symmetric", 0.8, seed)
-        others = {"noise_seed": range(1, 5), "init_seed": (1, 2), "order_seed": (1, 2)}
-        runs += [cell]
-        runs += [
-            replace(cell, **{name: seed + 100 * i}) for name, more in others.items() for i in more
-        ]
+        others = [seed + 100 * i for i in range(1, 5)]
+        runs += [cell, *(replace(cell, noise_seed=other) for other in others)]
+        runs += [replace(cell, init_seed=other, order_seed=other) for other in others]
     return runs
 
 
