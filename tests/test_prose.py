@@ -798,8 +798,8 @@ SENTENCES = [
     ),
     (
         "guides/which-loss",
-        "the loss was ahead of that in 13 of 52 settings with up to ten classes, in 9 of 9 with"
-        " twenty and thirty, in none of 5 with a hundred; twice it was behind",
+        "it was ahead of that in 13 of 52 settings with up to ten classes, 9 of 9 with twenty and"
+        " thirty, none of 5 with a hundred; twice behind",
         advised,
         as_counted,
         1.5,
