@@ -126,13 +126,14 @@ def test_superclass_runs_are_table_2_with_another_noise():
 
 def test_reduced_runs_differ_from_the_protocol_in_four_fields_only():
     runs = which_runs.reduced("cifar10-npz", (0, 1))
-    assert len(runs) == len(set(runs)) == 2 * 2 * 5
+    assert len(runs) == len(set(runs)) == 2 * 3 * 5
     recipe = {"model": "cifar_cnn", "train_size": 0, "epochs": 120, "augment": True}
     for config in runs:
         again = (config.dataset, config.loss, config.noise, config.eta, config.init_seed)
         assert replace(config, **recipe) == protocol.run(*again)
     assert {(c.noise, c.eta, c.counts) for c in runs} == {
         ("symmetric", 0.4, "official"),
+        ("asymmetric", 0.4, "official"),
         ("cifar10n-worst", 0.0, "iid"),
     }
     # The id under which one of them was trained.
