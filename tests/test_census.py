@@ -310,3 +310,26 @@ def test_alarms_of_runs(ledger):
 def test_mcnemar_by_hand():
     assert census.mcnemar([True] * 5 + [False], [False] * 5 + [False]) == pytest.approx(2 / 32)
     assert census.mcnemar([True, False], [True, False]) == 1
+
+
+def ends_without(*lost):
+    return [50.0 * (name not in lost) for name in census.CIFAR10]
+
+
+@pytest.mark.parametrize(
+    ("agce", "ce", "fails"),
+    [
+        (("cat", "truck", "deer"), (), []),
+        (("cat", "truck", "deer", "frog"), (), [2]),
+        (("deer", "truck"), (), [3]),
+        (("cat",), (), [0, 1]),
+        (("cat", "truck", "deer", "bird", "dog"), (), [0, 1]),
+        (("cat", "truck", "deer"), ("cat",), [4]),
+    ],
+)
+def test_the_prediction_for_cifar_10_can_fail(agce, ce, fails):
+    three = [ends_without("dog", "bird", "deer")]
+    ends = {"AGCE": [ends_without(*agce)], "AUL": three, "AEL": three, "GCE": [ends_without()]}
+    answers = census.cifar10_answers(ends | {"CE": [ends_without(*ce)]})
+    assert [i for i, (_, holds) in enumerate(answers) if not holds] == fails
+    assert answers[0][0] == "classes lost per run, mean over runs and losses: 2.5 to 3.5"

@@ -73,7 +73,7 @@ times the learning rate AGCE loses none with seeds 0 to 9. If it still loses wit
 as without, or more, they are not merely late.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -92,6 +92,7 @@ __all__ = [
     "Share",
     "alarms",
     "changed_table",
+    "cifar10_answers",
     "cost_table",
     "foreseen",
     "losing",
@@ -165,6 +166,9 @@ CIFAR10_PREDICTION = {
     "cat or dog is lost, in this share of runs at least": 0.8,
     "CE and GCE lose": 0,
 }
+
+
+CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
 
 def trial(name: str, noise: str, eta: float, seed: int, **changes) -> Trial:
@@ -348,6 +352,35 @@ def alarms(runs: pd.DataFrame) -> dict[str, int]:
             found["false"] += kind == "kept" and c in rung
             found["missing"] += kind == "lost" and c not in rung
     return found
+
+
+def cifar10_answers(ends: Mapping[str, Sequence[Sequence[float]]]) -> list[tuple[str, bool]]:
+    """Hold `CIFAR10_PREDICTION` against runs of AGCE, AUL, AEL, CE and GCE.
+
+    Parameters
+    ----------
+    ends : mapping
+        For each loss, a row for each of its runs: the percentage of each class that is right.
+    """
+    gone = {x: [[CIFAR10[c] for c in lost(row)] for row in rows] for x, rows in ends.items()}
+    losses, (least, most), (fewest, utmost), flips, often, others = CIFAR10_PREDICTION.values()
+    runs = [classes for name in losses for classes in gone[name]]
+    counts = [len(classes) for classes in runs]
+    holds = [
+        least <= np.mean(counts) <= most,
+        all(fewest <= n <= utmost for n in counts),
+        {*flips} >= set().union(*runs),
+        np.mean([bool({"cat", "dog"} & {*classes}) for classes in runs]) >= often,
+        sum(len(classes) for name in ("CE", "GCE") for classes in gone[name]) == others,
+    ]
+    said = [*CIFAR10_PREDICTION.items()][1:]
+    return [(f"{x}: {_word(y)}", bool(z)) for (x, y), z in zip(said, holds, strict=True)]
+
+
+def _word(value):
+    if not isinstance(value, tuple):
+        return str(value)
+    return ", ".join(value) if isinstance(value[0], str) else "{} to {}".format(*value)
 
 
 def lost(accuracy: Sequence[float]) -> list[int]:
