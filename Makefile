@@ -19,12 +19,8 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*##/  make \1:/p' Makefile
 	@echo '  (NB=name picks notebooks, PROFILE=quick|paper their profile: make execute NB=00 PROFILE=paper)'
 
-book: ready  ## execute the notebooks that changed, two at once, build the site, print its path
-	@$(MAKE) --no-print-directory --jobs=2 half-0 half-1
+book: ready  ## execute the notebooks that changed, build the site, print its path
 	@$(PY) tools/build.py book
-
-half-%:
-	@$(PY) tools/build.py changed --half $*
 
 test: ready  ## unit tests, every notebook cell against its committed output, site checks
 	@$(PY) -m pytest --nbval --nbval-cell-timeout=300 --numprocesses 2 --dist loadfile

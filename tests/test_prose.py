@@ -547,7 +547,7 @@ def ten_points_apart(found):
 
 def in_small():
     """Chapter 12b: classes lost on CIFAR-10 in small, and points to CE, with and without them."""
-    runs = which_runs.reduced_runs(records.load(RESULTS), "asymmetric")
+    runs = which_runs.reduced_runs(records.load(RESULTS), "asymmetric").query("init_seed == 0")
     parts = zip(runs["method"], runs["per_class"], strict=True)
     ends = {name: np.array(part[-1]["test_accuracy"]) for name, part in parts}
     gone = {name: census.lost(shares) for name, shares in ends.items()}

@@ -1,13 +1,11 @@
 """Execute the notebooks and build the site.
 
-    python tools/build.py changed   execute what changed into _build/; --half 0 (1): every other one
-    python tools/build.py book      the same, then build the site from it
+    python tools/build.py book      execute what changed into _build/, then build the site from it
     python tools/build.py execute   refresh the committed outputs in notebooks/
     python tools/build.py site      build the site from the committed outputs, executing nothing
     python tools/build.py offline   pack the site that was built into _build/alf-book.zip
 
-Notebooks run in order, each in a fresh kernel, with papermill. Run it through `make`, whose `book`
-runs both halves at once.
+Notebooks run in order, each in a fresh kernel, with papermill. Run it through `make`.
 """
 
 import argparse
@@ -28,7 +26,6 @@ from pathlib import Path
 
 import nbformat
 from jupyter_client.manager import AsyncKernelManager
-from traitlets import default
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -42,20 +39,15 @@ INPUTS = ["alfs_utils", "results", "book", "tools", "requirements.txt", "_config
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["changed", "book", "execute", "site", "offline"])
+    parser.add_argument("command", choices=["book", "execute", "site", "offline"])
     parser.add_argument("--nb", default="", help="only notebooks whose name contains this text")
     parser.add_argument("--profile", default="quick", choices=["quick", "paper"])
-    parser.add_argument("--half", type=int, choices=[0, 1])
     options = parser.parse_args(argv)
 
     notebooks = [nb for nb in all_notebooks() if options.nb in name_of(nb)]
     if not notebooks:
         parser.error(f"no notebook in notebooks/ has {options.nb!r} in its name")
     try:
-        if options.command == "changed":
-            return execute_changed(
-                notebooks if options.half is None else notebooks[options.half :: 2]
-            )
         if options.command == "book":
             return execute_changed(notebooks) or build_site(EXECUTED)
         if options.command == "execute":
@@ -82,7 +74,7 @@ def name_of(notebook: Path) -> str:
 
 def execute_changed(notebooks: list[Path]) -> int:
     """Execute copies under _build/, skipping those whose key has not changed since."""
-    wanted = {EXECUTED / f"{name_of(notebook)}.ipynb" for notebook in all_notebooks()}
+    wanted = {EXECUTED / f"{name_of(notebook)}.ipynb" for notebook in notebooks}
     for stale in EXECUTED.rglob("*.ipynb"):
         if stale not in wanted:
             stale.unlink()
@@ -99,7 +91,7 @@ def execute_changed(notebooks: list[Path]) -> int:
         receipt.write_text(keys[notebook])
         return "pass"
 
-    return report(notebooks, run, None)
+    return report(notebooks, run)
 
 
 def execute_all(notebooks: list[Path], profile: str) -> int:
@@ -117,10 +109,11 @@ def execute_all(notebooks: list[Path], profile: str) -> int:
     return report(notebooks, run, BUDGET_SECONDS if profile == "quick" else None)
 
 
-def report(notebooks: list[Path], run, budget: float | None) -> int:
-    """Run each notebook, a line for each that was executed, all failures listed at the end."""
+def report(notebooks: list[Path], run, budget: float | None = BUDGET_SECONDS) -> int:
+    """Run each notebook, a line of progress for each, all failures listed at the end."""
     failures, began = [], time.perf_counter()
     for number, notebook in enumerate(notebooks, 1):
+        print(f"[{number}/{len(notebooks)}] {name_of(notebook):<32}", end=" ", flush=True)
         start = time.perf_counter()
         try:
             outcome = run(notebook)
@@ -129,9 +122,7 @@ def report(notebooks: list[Path], run, budget: float | None) -> int:
             failures.append((notebook, error))
         seconds = time.perf_counter() - start
         slow = f"  (over the budget of {budget} s)" if budget and seconds > budget else ""
-        if outcome != "unchanged":
-            place = f"[{number}/{len(notebooks)}] {name_of(notebook):<32}"
-            print(f"{place} {seconds:6.1f} s  {outcome}{slow}", flush=True)
+        print(f"{seconds:6.1f} s  {outcome}{slow}", flush=True)
     print(f"{len(notebooks)} notebooks in {time.perf_counter() - began:.1f} s")
     for notebook, error in failures:
         print(f"\nFAILED {notebook.relative_to(ROOT)}\n{error}", file=sys.stderr)
@@ -167,17 +158,11 @@ def execute(source: Path, output: Path, parameters: dict | None = None) -> None:
 
 
 class QuietKernelManager(AsyncKernelManager):
-    """Ends a kernel by asking it to, and talks to it through files instead of ports.
+    """Ends a kernel by asking it to.
 
     jupyter_client sends it SIGINT first. A kernel that is still at work on its last message then
     prints "KeyboardInterrupt caught in kernel", although nobody pressed Ctrl-C.
-
-    A port is only free until another kernel takes it, and two processes start kernels here.
     """
-
-    @default("transport")
-    def _sockets_are_files(self):
-        return "ipc"
 
     async def _async_interrupt_kernel(self):
         if not self.shutting_down:
