@@ -11,6 +11,7 @@ import torch
 
 from alfs_utils import data, records, training
 from alfs_utils.__main__ import main
+from alfs_utils.classes import CLASS_NAMES
 from alfs_utils.losses import AGCELoss, CELoss
 from alfs_utils.paper import census, protocol, short_runs
 from alfs_utils.paper.short_runs import Trial, watch
@@ -313,7 +314,7 @@ def test_mcnemar_by_hand():
 
 
 def ends_without(*lost):
-    return [50.0 * (name not in lost) for name in census.CIFAR10]
+    return [50.0 * (name not in lost) for name in CLASS_NAMES["cifar10"]]
 
 
 @pytest.mark.parametrize(

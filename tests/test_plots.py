@@ -33,7 +33,7 @@ def test_a_curve_is_the_mean_of_the_runs_and_its_band_their_range(ax):
     assert corners == {(1, 1), (2, 2), (2, 8), (1, 5)}
 
 
-def test_the_first_28_lines_differ():
+def test_the_first_42_lines_differ():
     assert len({tuple(plots.line_style(number).values()) for number in range(42)}) == 42
 
 

@@ -82,6 +82,7 @@ import pandas as pd
 from scipy import stats
 
 from alfs_utils import records
+from alfs_utils.classes import CLASS_NAMES
 from alfs_utils.losses import MAELoss, from_paper
 from alfs_utils.lost_classes import lost_from_counts
 from alfs_utils.paper import protocol, short_runs
@@ -166,9 +167,6 @@ CIFAR10_PREDICTION = {
     "cat or dog is lost, in this share of runs at least": 0.8,
     "CE and GCE lose": 0,
 }
-
-
-CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
 
 def trial(name: str, noise: str, eta: float, seed: int, **changes) -> Trial:
@@ -362,7 +360,8 @@ def cifar10_answers(ends: Mapping[str, Sequence[Sequence[float]]]) -> list[tuple
     ends : mapping
         For each loss, a row for each of its runs: the percentage of each class that is right.
     """
-    gone = {x: [[CIFAR10[c] for c in lost(row)] for row in rows] for x, rows in ends.items()}
+    classes_of = CLASS_NAMES["cifar10"]
+    gone = {x: [[classes_of[c] for c in lost(row)] for row in rows] for x, rows in ends.items()}
     losses, (least, most), (fewest, utmost), flips, often, others = CIFAR10_PREDICTION.values()
     runs = [classes for name in losses for classes in gone[name]]
     counts = [len(classes) for classes in runs]
